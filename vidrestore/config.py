@@ -1,0 +1,128 @@
+"""Settings of a run: the only home of defaults. Read from TOML; an unknown key is an error."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vidrestore.errors import ConfigError
+
+__all__ = [
+    "EncodeConfig",
+    "Rectangle",
+    "RunConfig",
+    "TemporalConfig",
+    "configs_dir",
+    "load_config",
+    "load_preset",
+    "preset_names",
+    "read_toml",
+    "validate",
+]
+
+Tier = Literal["auto", "fast", "best"]
+Device = Literal["auto", "cpu", "cuda"]
+Codec = Literal["h264", "hevc", "av1", "ffv1"]
+
+
+class Settings(BaseModel):
+    """Frozen; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Rectangle(Settings):
+    """Pixels of the source picture, origin top left; kept as they were."""
+
+    x: int = Field(ge=0)
+    y: int = Field(ge=0)
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+
+
+class TemporalConfig(Settings):
+    """Blending over time: a motion-compensated average over a finite window."""
+
+    enabled: bool = True
+    radius: int = Field(2, ge=1, le=4, description="frames looked at before and after")
+    strength: float = Field(0.7, ge=0, le=1, description="weight of a perfectly matching neighbour; the frame itself has 1")
+    tolerance: float = Field(12.0, gt=0, le=64, description="difference (8-bit levels) at which a neighbour's weight has fallen to exp(-1/2)")
+    cut_threshold: float = Field(27.0, gt=0, description="scene-cut score above which two frames are of different shots")
+
+
+class EncodeConfig(Settings):
+    """The written video stream."""
+
+    codec: Codec = "h264"
+    crf: int | None = Field(None, ge=0, le=63, description="None: h264 18, hevc 20, av1 28; ffv1 is lossless")
+    preset: str = Field("auto", description="auto: veryfast for h264 and hevc, 8 for av1")
+    threads: int = Field(2, ge=1, le=64, description="fixed, because it can change the bits written")
+
+
+class RunConfig(Settings):
+    """Everything that decides the output of a run."""
+
+    engines: tuple[str, ...] = Field((), description="tasks (flare, day, night, sr) or engine ids, in order")
+    tier: Tier = "auto"
+    device: Device = "auto"
+    strength: float = Field(1.0, ge=0, le=1, description="0: the input, 1: the engines' full effect")
+    protect: tuple[Rectangle, ...] = ()
+    temporal: TemporalConfig = TemporalConfig()
+    encode: EncodeConfig = EncodeConfig()
+    start: float = Field(0.0, ge=0, description="seconds")
+    duration: float | None = Field(None, gt=0, description="seconds; None: to the end")
+    strip_location: bool = Field(False, description="leave out GPS metadata and location tracks")
+    batch_size: int = Field(4, ge=1, le=64, description="frames an engine processes at once")
+    buffer_batches: int = Field(3, ge=2, le=64, description="batches the ring buffer holds")
+    tile_size: int = Field(1280, ge=128, description="longest side, in pixels, that a network sees at once")
+    threads: int = Field(0, ge=0, description="torch threads; 0: the cores of the machine")
+
+
+def validate(model: type[BaseModel], data: dict[str, Any], where: str) -> Any:
+    """Build `model` from `data`; the first problem becomes one sentence that names the key."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"]) or "the settings"
+        if problem["type"] == "extra_forbidden":
+            raise ConfigError(f"{where}: unknown key {key!r}.") from None
+        raise ConfigError(f"{where}: {key} is wrong: {problem['msg']} (got {problem['input']!r}).") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file, or raise ConfigError with the place of the fault."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"There is no config file {path}.", "Check the path.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as TOML: {error}.") from None
+
+
+def configs_dir() -> Path:
+    """The folder of presets and training recipes: beside the installed package, else in the checkout."""
+    packaged = Path(str(resources.files("vidrestore"))) / "_data" / "configs"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parent.parent / "configs"
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """Settings of a TOML file, checked against RunConfig, as a plain dict of the keys it sets."""
+    data = read_toml(path)
+    validate(RunConfig, data, str(path))
+    return data
+
+
+def preset_names() -> list[str]:
+    return sorted(path.stem for path in (configs_dir() / "presets").glob("*.toml"))
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """Settings of configs/presets/<name>.toml."""
+    if name not in preset_names():
+        raise ConfigError(f"There is no preset {name!r}.", f"Presets: {', '.join(preset_names())}.")
+    return load_config(configs_dir() / "presets" / f"{name}.toml")
