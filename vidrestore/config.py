@@ -48,38 +48,42 @@ class TemporalConfig(Settings):
     """Blending over time: a motion-compensated average over a finite window."""
 
     enabled: bool = True
-    radius: int = Field(2, ge=1, le=4, description="frames looked at before and after")
-    strength: float = Field(0.7, ge=0, le=1, description="weight of a perfectly matching neighbour; the frame itself has 1")
-    tolerance: float = Field(12.0, gt=0, le=64, description="difference (8-bit levels) at which a neighbour's weight has fallen to exp(-1/2)")
-    cut_threshold: float = Field(27.0, gt=0, description="scene-cut score above which two frames are of different shots")
+    radius: int = Field(default=2, ge=1, le=4, description="frames looked at before and after")
+    strength: float = Field(
+        default=0.7, ge=0, le=1, description="weight of a perfectly matching neighbour; the frame itself has 1"
+    )
+    tolerance: float = Field(
+        default=12.0, gt=0, le=64, description="difference (8-bit levels) at which a neighbour's weight has fallen to exp(-1/2)"
+    )
+    cut_threshold: float = Field(default=27.0, gt=0, description="scene-cut score above which two frames are of different shots")
 
 
 class EncodeConfig(Settings):
     """The written video stream."""
 
     codec: Codec = "h264"
-    crf: int | None = Field(None, ge=0, le=63, description="None: h264 18, hevc 20, av1 28; ffv1 is lossless")
-    preset: str = Field("auto", description="auto: veryfast for h264 and hevc, 8 for av1")
-    threads: int = Field(2, ge=1, le=64, description="fixed, because it can change the bits written")
+    crf: int | None = Field(default=None, ge=0, le=63, description="None: h264 18, hevc 20, av1 28; ffv1 is lossless")
+    preset: str = Field(default="auto", description="auto: veryfast for h264 and hevc, 8 for av1")
+    threads: int = Field(default=2, ge=1, le=64, description="fixed, because it can change the bits written")
 
 
 class RunConfig(Settings):
     """Everything that decides the output of a run."""
 
-    engines: tuple[str, ...] = Field((), description="tasks (flare, day, night, sr) or engine ids, in order")
+    engines: tuple[str, ...] = Field(default=(), description="tasks (flare, day, night, sr) or engine ids, in order")
     tier: Tier = "auto"
     device: Device = "auto"
-    strength: float = Field(1.0, ge=0, le=1, description="0: the input, 1: the engines' full effect")
+    strength: float = Field(default=1.0, ge=0, le=1, description="0: the input, 1: the engines' full effect")
     protect: tuple[Rectangle, ...] = ()
     temporal: TemporalConfig = TemporalConfig()
     encode: EncodeConfig = EncodeConfig()
-    start: float = Field(0.0, ge=0, description="seconds")
-    duration: float | None = Field(None, gt=0, description="seconds; None: to the end")
-    strip_location: bool = Field(False, description="leave out GPS metadata and location tracks")
-    batch_size: int = Field(4, ge=1, le=64, description="frames an engine processes at once")
-    buffer_batches: int = Field(3, ge=2, le=64, description="batches the ring buffer holds")
-    tile_size: int = Field(1280, ge=128, description="longest side, in pixels, that a network sees at once")
-    threads: int = Field(0, ge=0, description="torch threads; 0: the cores of the machine")
+    start: float = Field(default=0.0, ge=0, description="seconds")
+    duration: float | None = Field(default=None, gt=0, description="seconds; None: to the end")
+    strip_location: bool = Field(default=False, description="leave out GPS metadata and location tracks")
+    batch_size: int = Field(default=4, ge=1, le=64, description="frames an engine processes at once")
+    buffer_batches: int = Field(default=3, ge=2, le=64, description="batches the ring buffer holds")
+    tile_size: int = Field(default=1280, ge=128, description="longest side, in pixels, that a network sees at once")
+    threads: int = Field(default=0, ge=0, description="torch threads; 0: the cores of the machine")
 
 
 def validate(model: type[BaseModel], data: dict[str, Any], where: str) -> Any:

@@ -1,0 +1,281 @@
+"""The pipeline over lists of frames: order, counts, failures from every side, signals, no thread left."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vidrestore.buffer import RingBuffer
+from vidrestore.config import Rectangle, TemporalConfig
+from vidrestore.errors import (
+    DamagedVideoError,
+    DiskFullError,
+    FrameFailedError,
+    NotWritableError,
+    OutOfMemoryError,
+    StorageError,
+    WeightsError,
+)
+from vidrestore.pipeline.faults import storage_fault
+from vidrestore.pipeline.interrupts import Interrupts
+from vidrestore.pipeline.pipeline import Pipeline, Tally
+from vidrestore.pipeline.stages import EngineStage, KeepRectangles, Stage
+from vidrestore.temporal.blend import TemporalBlend
+from vidrestore.types import Batch, Frame, StreamInfo
+
+TIME_BASE = Fraction(1, 30)
+HEIGHT, WIDTH = 32, 48
+INFO = StreamInfo(WIDTH, HEIGHT, TIME_BASE)
+
+
+def clip(count: int) -> list[Frame]:
+    """Noise of its own for every frame, in the memory layout of the decoder."""
+    random = np.random.default_rng(7)
+    pictures = random.integers(0, 256, (count, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    return [Frame(pictures[i].transpose(2, 0, 1), i, 3 * i, TIME_BASE, 3) for i in range(count)]
+
+
+class Doubler:
+    """A real engine without weights: every pixel becomes 2 x 2, every sample is inverted."""
+
+    scale = 2
+
+    def __init__(self, error_at: int | None = None, error: Exception | None = None, nap: float = 0.0) -> None:
+        self.error_at, self.error, self.nap = error_at, error, nap
+        self.seen = 0
+        self.shapes: set[tuple[int, ...]] = set()
+        self.closed = False
+
+    def open(self, info: StreamInfo) -> StreamInfo:
+        return info.scaled(2)
+
+    def restore(self, batch: torch.Tensor) -> torch.Tensor:
+        self.shapes.add(tuple(batch.shape))
+        time.sleep(self.nap)
+        if self.error is not None and self.error_at is not None and self.seen + len(batch) > self.error_at:
+            raise self.error
+        self.seen += len(batch)
+        return (255 - batch).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Itself:
+    """An engine that returns the very tensor it got."""
+
+    scale = 1
+
+    def open(self, info: StreamInfo) -> StreamInfo:
+        return info
+
+    def restore(self, batch: torch.Tensor) -> torch.Tensor:
+        return batch
+
+    def close(self) -> None: ...
+
+
+class Kept:
+    """A sink in memory that can fail."""
+
+    def __init__(self, error_at: int | None = None, error: Exception | None = None, nap: float = 0.0) -> None:
+        self.frames: list[Frame] = []
+        self.error_at, self.error, self.nap = error_at, error, nap
+
+    def write(self, frame: Frame) -> None:
+        time.sleep(self.nap)
+        if self.error is not None and frame.index == self.error_at:
+            raise self.error
+        self.frames.append(frame)
+
+
+def run(
+    frames: list[Frame] | Iterator[Frame],
+    engine: Doubler | Itself | None = None,
+    sink: Kept | None = None,
+    after: list[Stage] | None = None,
+    batch_size: int = 4,
+    interrupts: Interrupts | None = None,
+    progress: object = None,
+) -> tuple[Tally, Kept]:
+    sink = sink or Kept()
+    buffer = RingBuffer(2 * batch_size, (3, HEIGHT, WIDTH))
+    stage = EngineStage(engine or Doubler())
+    stage.open(INFO)
+    pipeline = Pipeline(frames, buffer, batch_size, stage, after or [], sink, Path("/somewhere/out.mp4"), 3, interrupts)
+    return pipeline.run(progress), sink  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = threading.active_count()
+    yield
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 23])
+def test_every_frame_arrives_in_order(count: int) -> None:
+    frames, engine, steps = clip(count), Doubler(), []
+    tally, sink = run(frames, engine, progress=steps.append)
+    assert (tally.decoded, tally.written) == (count, count)
+    assert [(f.index, f.pts, f.duration) for f in sink.frames] == [(f.index, f.pts, f.duration) for f in frames]
+    for source, result in zip(frames, sink.frames, strict=True):
+        assert np.array_equal(result.data, (255 - source.data).repeat(2, axis=1).repeat(2, axis=2))
+    assert engine.shapes <= {(4, 3, HEIGHT, WIDTH)}, "the last batch has the shape of all others"
+    assert steps == list(range(1, count + 1))
+
+
+def test_an_engine_may_return_its_input() -> None:
+    frames = clip(30)
+    _, sink = run(frames, Itself(), Kept(nap=0.001))
+    assert all(np.array_equal(a.data, b.data) for a, b in zip(frames, sink.frames, strict=True))
+
+
+def test_blending_runs_inside_the_pipeline_as_it_does_alone() -> None:
+    frames = clip(9)
+    blend = TemporalBlend(TemporalConfig())
+    _, sink = run(frames, Itself(), after=[blend])
+    alone = list(TemporalBlend(TemporalConfig()).process(frames))
+    assert all(np.array_equal(a.data, b.data) for a, b in zip(alone, sink.frames, strict=True))
+
+
+def test_protected_rectangles_are_not_blended() -> None:
+    still = clip(1)[0].data
+    random = np.random.default_rng(3)
+    noisy = [Frame(np.clip(still + random.normal(0, 8, still.shape), 0, 255).astype(np.uint8), i, i, TIME_BASE) for i in range(7)]
+    stage = KeepRectangles(TemporalBlend(TemporalConfig()), [Rectangle(x=4, y=6, width=10, height=8)])
+    stage.open(INFO)
+    blended = list(stage.process(iter(noisy)))
+    assert any(not np.array_equal(a.data, b.data) for a, b in zip(noisy, blended, strict=True))
+    for before, after in zip(noisy, blended, strict=True):
+        assert np.array_equal(before.data[:, 6:14, 4:14], after.data[:, 6:14, 4:14])
+
+
+def failing(frames: list[Frame], at: int, error: Exception) -> Iterator[Frame]:
+    for frame in frames:
+        if frame.index == at:
+            raise error
+        yield frame
+
+
+@pytest.mark.parametrize("at", [0, 1, 9, 22])
+def test_a_decoder_failure_reaches_the_caller(at: int) -> None:
+    with pytest.raises(DamagedVideoError, match="frame") as caught:
+        run(failing(clip(23), at, DamagedVideoError("A frame is damaged.", index=at)))
+    assert caught.value.index == at
+
+
+@pytest.mark.parametrize("at", [0, 9, 22])
+def test_an_unforeseen_engine_failure_names_the_frame(at: int) -> None:
+    with pytest.raises(FrameFailedError, match="ValueError: odd") as caught:
+        run(clip(23), Doubler(at, ValueError("odd")))
+    assert caught.value.index == at // 4 * 4
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_an_engine_error_of_ours_passes_as_it_is() -> None:
+    with pytest.raises(WeightsError, match="torn"):
+        run(clip(9), Doubler(0, WeightsError("torn.")))
+
+
+def test_wrong_engine_output_is_refused() -> None:
+    engine = Itself()
+    engine.scale = 2
+    with pytest.raises(FrameFailedError, match="instead of"):
+        run(clip(5), engine)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("[enforce fail] DefaultCPUAllocator: can't")],
+)
+def test_out_of_memory_everywhere(error: Exception) -> None:
+    with pytest.raises(OutOfMemoryError, match="restoring frames 4 to 7"):
+        run(clip(9), Doubler(4, error))
+    with pytest.raises(OutOfMemoryError, match="decoding frame 3"):
+        run(failing(clip(9), 3, error))
+    with pytest.raises(OutOfMemoryError, match="encoding frame 2"):
+        run(clip(9), sink=Kept(2, error))
+
+
+@pytest.mark.parametrize("at", [0, 5, 22])
+def test_a_full_disk_stops_everything(at: int) -> None:
+    with pytest.raises(DiskFullError, match=r"out\.mp4"):
+        run(clip(23), sink=Kept(at, OSError(errno.ENOSPC, "No space left on device")))
+
+
+def test_storage_faults() -> None:
+    path = Path("/somewhere/out.mp4")
+    assert isinstance(storage_fault(OSError(errno.EROFS, "read-only"), path), NotWritableError)
+    assert type(storage_fault(OSError(errno.EIO, "I/O error"), path)) is StorageError
+    assert storage_fault(ValueError("no"), path) is None
+
+
+def test_a_failing_progress_callback_stops_the_run() -> None:
+    def stop(done: int) -> None:
+        raise LookupError(done)
+
+    with pytest.raises(LookupError):
+        run(clip(23), progress=stop)
+
+
+def test_a_slow_sink_holds_the_source_back() -> None:
+    ahead: list[int] = []
+    sink = Kept(nap=0.003)
+
+    def watched() -> Iterator[Frame]:
+        for frame in clip(40):
+            ahead.append(frame.index - len(sink.frames))
+            yield frame
+
+    run(watched(), Itself(), sink, batch_size=2)
+    # 4 slots + a batch in the engine + 3 frames in the queue + one in each hand
+    assert max(ahead) <= 4 + 2 + 3 + 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("where", ["engine", "sink", "source"])
+def test_a_signal_ends_the_run_wherever_it_strikes(number: signal.Signals, where: str) -> None:
+    naps = {name: 0.01 if name == where else 0.0 for name in ("engine", "sink", "source")}
+
+    def slow() -> Iterator[Frame]:
+        for frame in clip(2000):
+            time.sleep(naps["source"])
+            yield frame
+
+    before = signal.getsignal(number)
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), number))
+    with Interrupts() as interrupts:
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            run(slow(), Doubler(nap=naps["engine"]), Kept(nap=naps["sink"]), interrupts=interrupts)
+        timer.join()
+        os.kill(os.getpid(), number)  # a second one does not interrupt the clean-up
+    assert interrupts.requested
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_before_the_run_stops_it_at_once() -> None:
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            run(clip(5), interrupts=interrupts)
+
+
+def test_stages_work_on_lists() -> None:
+    frames = clip(3)
+    batch = Batch(torch.from_numpy(np.stack([frame.data for frame in frames])), tuple(frames))
+    stage = EngineStage(Doubler())
+    assert stage.open(INFO).width == 2 * WIDTH
+    assert [frame.index for frame in stage.process(iter([batch]))] == [0, 1, 2]
+    stage.close()

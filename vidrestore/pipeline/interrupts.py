@@ -1,0 +1,72 @@
+"""Ctrl-C and SIGTERM while a job runs: one KeyboardInterrupt, raised only where raising is safe.
+
+Python delivers signals between any two bytecodes of the main thread. Raised inside a lock's bookkeeping
+or half-way through a clean-up, the exception would leave a lock held or a temporary file behind. So while
+a job runs, a signal is only noted, except in the parts that say `armed`.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+__all__ = ["Interrupts"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupts:
+    """A context manager that holds the process's two stop signals; outside the main thread it does nothing.
+
+    `requested` turns True at the first signal. Later ones are ignored, so that nothing interrupts the clean-up.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._armed = False
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._previous.items():
+            # None: a handler that was not set from Python and cannot be set again from here.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._previous.clear()
+
+    @contextmanager
+    def armed(self) -> Iterator[None]:
+        """A part that a signal may leave at any point, by KeyboardInterrupt; one noted earlier is raised at once."""
+        self._arm()
+        try:
+            yield
+        finally:
+            self._armed = False
+
+    @contextmanager
+    def masked(self) -> Iterator[None]:
+        """A part of an armed one that is finished first: around locks and queues."""
+        was_armed, self._armed = self._armed, False
+        yield
+        if was_armed:
+            self._arm()
+
+    def _arm(self) -> None:
+        self._armed = True
+        if self.requested:
+            self._armed = False
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        if self._armed:
+            self._armed = False
+            raise KeyboardInterrupt

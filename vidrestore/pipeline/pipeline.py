@@ -1,0 +1,187 @@
+"""The only place with threads: decoding | ring buffer | engines and blending (the caller's thread) | queue | encoding.
+
+What crosses between threads is a RingBuffer and one bounded queue. A failure on any side ends all of
+them; the first one is raised, once, in the caller. No thread outlives `run`.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from vidrestore.buffer import BufferClosed, RingBuffer
+from vidrestore.errors import VidrestoreError
+from vidrestore.pipeline.faults import memory_fault, storage_fault
+from vidrestore.pipeline.interrupts import Interrupts
+from vidrestore.pipeline.stages import Clocked, EngineStage, Stage
+from vidrestore.types import Batch, Frame
+
+__all__ = ["FrameSink", "Pipeline", "Tally"]
+
+
+class FrameSink(Protocol):
+    """Where restored frames go (`media.encode.VideoWriter` is one)."""
+
+    def write(self, frame: Frame) -> None: ...
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a pipeline did: frames in and out, and the seconds each part was busy (they overlap)."""
+
+    decoded: int
+    written: int
+    decode: float
+    engine: float
+    blend: float
+    encode: float
+
+
+class Pipeline:
+    """Runs frames from a source through an engine and further stages into a sink. For one run only.
+
+    Args:
+        frames: the source, iterated in a thread of its own.
+        buffer: where decoded frames wait; closed at the end of `run`.
+        batch_size: frames the engine gets at once; divides the buffer's capacity.
+        engine, after: stages, already opened; the caller closes them.
+        sink: written to from a thread of its own.
+        output: the file behind the sink, for messages.
+        queue_frames: restored frames that may wait for the encoder.
+        interrupts: holds the stop signals; None: signals do what they do anywhere else.
+    """
+
+    def __init__(
+        self,
+        frames: Iterable[Frame],
+        buffer: RingBuffer,
+        batch_size: int,
+        engine: EngineStage,
+        after: Sequence[Stage],
+        sink: FrameSink,
+        output: Path,
+        queue_frames: int = 8,
+        interrupts: Interrupts | None = None,
+    ) -> None:
+        self._source = Clocked(frames)
+        self._buffer = buffer
+        self._batch_size = batch_size
+        self._engine = engine
+        self._after = after
+        self._sink = sink
+        self._output = output
+        self._interrupts = interrupts if interrupts is not None else Interrupts()
+        self._queue: queue.Queue[Frame | None] = queue.Queue(queue_frames)
+        self._cancelled = False
+        self._encode_failure: BaseException | None = None
+        self._decoded = 0
+        self._written = 0
+        self._encode_seconds = 0.0
+
+    def run(self, progress: Callable[[int], None] | None = None) -> Tally:
+        """Run to the end and call `progress` with the number of restored frames after each one.
+
+        Raises:
+            VidrestoreError: the first failure, wherever it happened.
+            KeyboardInterrupt: a stop signal came; all threads have ended.
+        """
+        threads = [
+            threading.Thread(target=self._decode, name="vidrestore-decode"),
+            threading.Thread(target=self._encode, name="vidrestore-encode"),
+        ]
+        restored = Clocked(self._restored())
+        started: list[threading.Thread] = []
+        try:
+            for thread in threads:
+                thread.start()
+                started.append(thread)
+            self._feed(restored, progress)
+        except BaseException:
+            self._cancelled = True
+            raise
+        finally:
+            self._buffer.close()
+            if threads[1] in started:
+                self._queue.put(None)  # the sentinel always arrives: the encoder takes until it has seen it
+            for thread in started:
+                thread.join()
+        if self._encode_failure is not None:
+            raise self._encode_failure
+        return Tally(
+            decoded=self._decoded,
+            written=self._written,
+            decode=self._source.seconds,
+            engine=self._engine.seconds,
+            blend=max(0.0, restored.seconds - self._into_blend.seconds),
+            encode=self._encode_seconds,
+        )
+
+    def _feed(self, restored: Iterator[Frame], progress: Callable[[int], None] | None) -> None:
+        with self._interrupts.armed():
+            for done, frame in enumerate(restored, start=1):
+                with self._interrupts.masked():
+                    self._queue.put(frame)
+                if self._encode_failure is not None:
+                    raise self._encode_failure
+                if progress is not None:
+                    progress(done)
+
+    def _restored(self) -> Iterator[Frame]:
+        """The engine and the stages after it, as one chain of iterators in the caller's thread."""
+        self._into_blend = Clocked(self._engine.process(self._batches()))
+        frames: Iterator[Frame] = self._into_blend
+        for stage in self._after:
+            frames = stage.process(frames)
+        yield from frames
+
+    def _batches(self) -> Iterator[Batch]:
+        while True:
+            with self._interrupts.masked():
+                batch = self._buffer.get(self._batch_size)
+            if batch is None:
+                return
+            yield batch
+            with self._interrupts.masked():
+                self._buffer.release(batch)
+
+    def _decode(self) -> None:
+        """The decoding thread: it ends with `finish`, `fail` or a buffer that the consumer has closed."""
+        try:
+            for frame in self._source:
+                self._buffer.put(frame)
+                self._decoded += 1
+            self._buffer.finish()
+        except BufferClosed:
+            pass
+        except BaseException as error:
+            fault = memory_fault(error, f"decoding frame {self._decoded}")
+            self._buffer.fail(_because(fault, error))
+
+    def _encode(self) -> None:
+        """The encoding thread: after a failure it goes on taking frames, so that the caller never waits in vain."""
+        while (frame := self._queue.get()) is not None:
+            if self._cancelled or self._encode_failure is not None:
+                continue
+            began = time.perf_counter()
+            try:
+                self._sink.write(frame)
+                self._written += 1
+            except BaseException as error:
+                fault: VidrestoreError | None = None
+                if not isinstance(error, VidrestoreError):
+                    fault = memory_fault(error, f"encoding frame {frame.index}") or storage_fault(error, self._output)
+                self._encode_failure = _because(fault, error)
+            self._encode_seconds += time.perf_counter() - began
+
+
+def _because(fault: VidrestoreError | None, error: BaseException) -> BaseException:
+    """`fault` with `error` as its cause; `error` itself where there is no better word for it."""
+    if fault is None:
+        return error
+    fault.__cause__ = error
+    return fault

@@ -1,0 +1,144 @@
+"""Stages: what happens to frames between decoding and encoding. They know no threads, so lists of frames test them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Generic, Protocol, TypeVar
+
+import torch
+
+from vidrestore.config import Rectangle
+from vidrestore.errors import FrameFailedError, VidrestoreError
+from vidrestore.pipeline.faults import memory_fault
+from vidrestore.types import Batch, Frame, StreamInfo
+
+__all__ = ["BatchEngine", "Clocked", "EngineStage", "KeepRectangles", "Stage"]
+
+T = TypeVar("T")
+
+
+class Stage(Protocol):
+    """One step of the way. `open` settles size, rate and colour before frame 0; as many frames leave as enter."""
+
+    def open(self, info: StreamInfo) -> StreamInfo: ...
+
+    def process(self, frames: Iterator[Frame]) -> Iterator[Frame]: ...
+
+    def close(self) -> None: ...
+
+
+class BatchEngine(Protocol):
+    """The part of an engine that a pipeline needs (`engine.fused.FusedEngine` is one)."""
+
+    scale: int
+
+    def open(self, info: StreamInfo) -> StreamInfo: ...
+
+    def restore(self, batch: torch.Tensor) -> torch.Tensor: ...
+
+    def close(self) -> None: ...
+
+
+class Clocked(Generic[T]):
+    """An iterator that adds up the seconds spent in the iterable it wraps."""
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self._items = iter(items)
+        self.seconds = 0.0
+
+    def __iter__(self) -> Clocked[T]:
+        return self
+
+    def __next__(self) -> T:
+        began = time.perf_counter()
+        try:
+            return next(self._items)
+        finally:
+            self.seconds += time.perf_counter() - began
+
+
+class EngineStage:
+    """Batches of source frames in, restored frames out, on the host as uint8 arrays (3, scale H, scale W).
+
+    `seconds` adds up the time inside the engine, transfers from its device included.
+    """
+
+    def __init__(self, engine: BatchEngine) -> None:
+        self._engine = engine
+        self.seconds = 0.0
+
+    def open(self, info: StreamInfo) -> StreamInfo:
+        return self._engine.open(info)
+
+    def process(self, batches: Iterator[Batch]) -> Iterator[Frame]:
+        """Restore each batch.
+
+        Raises:
+            FrameFailedError: the engine raised something unforeseen; carries the first frame of the batch.
+            OutOfMemoryError: host or device memory is used up.
+        """
+        for batch in batches:
+            began = time.perf_counter()
+            pictures = self._restore(batch)
+            self.seconds += time.perf_counter() - began
+            for frame, picture in zip(batch.frames, pictures, strict=False):
+                yield frame.with_data(picture)
+
+    def close(self) -> None:
+        self._engine.close()
+
+    def _restore(self, batch: Batch) -> Iterable:
+        first, last = batch.frames[0], batch.frames[-1]
+        where = f"frame {first.index}" if first is last else f"frames {first.index} to {last.index}"
+        try:
+            restored = self._engine.restore(batch.data)
+        except VidrestoreError:
+            raise
+        except Exception as error:
+            if fault := memory_fault(error, f"restoring {where}"):
+                raise fault from error
+            message = f"The engines failed on {where} ({first.seconds:.3f} s): {type(error).__name__}: {error}."
+            raise FrameFailedError(message, index=first.index, seconds=first.seconds) from error
+        count, channels, height, width = batch.data.shape
+        expected = (count, channels, height * self._engine.scale, width * self._engine.scale)
+        if tuple(restored.shape) != expected:
+            message = f"The engines returned {tuple(restored.shape)} instead of {expected} for {where}."
+            raise FrameFailedError(message, index=first.index, seconds=first.seconds)
+        host = restored.cpu()
+        if host.untyped_storage().data_ptr() == batch.data.untyped_storage().data_ptr():
+            host = host.clone()  # an identity may return its input, but the slots are about to be written again
+        return host.numpy()
+
+
+class KeepRectangles:
+    """A stage around another that puts rectangles back as they entered it: what is protected is not blended either.
+
+    Args:
+        inner: the stage to go around; frames leave it in the order they entered, possibly later.
+        rectangles: in pixels of the frames that enter.
+    """
+
+    def __init__(self, inner: Stage, rectangles: Iterable[Rectangle]) -> None:
+        self._inner = inner
+        self._areas = [(slice(r.y, r.y + r.height), slice(r.x, r.x + r.width)) for r in rectangles]
+
+    def open(self, info: StreamInfo) -> StreamInfo:
+        return self._inner.open(info)
+
+    def process(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        kept: dict[int, list] = {}
+
+        def remember() -> Iterator[Frame]:
+            for frame in frames:
+                kept[frame.index] = [frame.data[:, rows, columns].copy() for rows, columns in self._areas]
+                yield frame
+
+        for frame in self._inner.process(remember()):
+            data = frame.data.copy(order="K")  # the inner stage may still look at the frame it gave out
+            for (rows, columns), content in zip(self._areas, kept.pop(frame.index), strict=True):
+                data[:, rows, columns] = content
+            yield frame.with_data(data)
+
+    def close(self) -> None:
+        self._inner.close()
