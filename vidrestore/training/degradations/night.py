@@ -1,0 +1,210 @@
+"""A day picture as a camera in a car would have seen the same place at night.
+
+Worked in linear light, in the order of the physics: the scene is lit anew (`relight`: less light, sky darker than the
+ground, sodium, LED or moon colours that change across the picture, the car's own headlights, vignetting, colours
+fading in the dark), lamps with a glow are added, then the sensor (Poisson-Gaussian noise) and the recorder (block
+compression) take their part.
+
+Sources: day-for-night relighting after Punnappurath et al., "Day-to-Night Image Synthesis for Training Nighttime
+Neural ISPs" (CVPR 2022), section 3 (exposure, illuminants that vary in space, noise); colour fading after Jensen et
+al., "Night Rendering" (2000); glow as a sum of falloffs after Narasimhan and Nayar, "Shedding Light on the Weather"
+(CVPR 2003). The sky guess and the headlight cone are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrestore.training.degradations.common import (
+    Picture,
+    add_noise,
+    as_picture,
+    block_compress,
+    linear_to_srgb,
+    luminance,
+    smooth_field,
+    srgb_to_linear,
+)
+
+__all__ = ["LAMP_COLOURS", "NightSettings", "relight", "simulate_night"]
+
+ILLUMINANTS = (
+    (1.25, 0.90, 0.48),  # sodium vapour
+    (1.12, 0.96, 0.72),  # warm LED, halogen
+    (0.98, 1.00, 1.02),  # neutral LED
+    (0.80, 1.02, 1.12),  # cold LED
+    (0.70, 0.88, 1.30),  # moon, blue hour
+    (0.90, 1.06, 0.80),  # mercury vapour
+)
+_ILLUMINANT_ODDS = (0.26, 0.24, 0.20, 0.12, 0.12, 0.06)
+
+LAMP_COLOURS = (
+    (1.00, 0.96, 0.90),  # white
+    (1.00, 0.84, 0.60),  # warm white
+    (1.00, 0.66, 0.28),  # sodium
+    (0.86, 0.94, 1.00),  # cold LED, xenon
+    (1.00, 0.12, 0.08),  # tail light, red light
+    (0.20, 1.00, 0.55),  # green light
+)
+
+
+@dataclass(frozen=True)
+class NightSettings:
+    """How dark and how bad the night is. Ranges are drawn from uniformly, `exposure` log-uniformly."""
+
+    exposure: tuple[float, float] = (1 / 30, 1 / 6)
+    """Factor on the light of the day scene."""
+    contrast: tuple[float, float] = (1.0, 1.35)
+    """Exponent around the scene's mean: lit things stay, what lies in the shade falls off."""
+    sky: tuple[float, float] = (0.05, 0.5)
+    """Further factor on what is taken for sky."""
+    headlights: tuple[float, float] = (0.0, 5.0)
+    """Light added on the road by the own car, relative to the night's level."""
+    vignetting: tuple[float, float] = (0.0, 0.55)
+    """Loss of light in the corners."""
+    lamps: tuple[int, int] = (0, 4)
+    """Fewest and most lamps added."""
+    shot: tuple[float, float] = (1e-4, 1.5e-3)
+    read: tuple[float, float] = (3e-4, 3e-3)
+    p_compress: float = 0.7
+    quality: tuple[int, int] = (35, 92)
+
+
+def simulate_night(rng: np.random.Generator, day_srgb: Picture, settings: NightSettings | None = None) -> Picture:
+    """The night twin of a day picture.
+
+    Args:
+        day_srgb: (H, W, 3) sRGB in [0, 1], float32 or float64.
+
+    Returns:
+        The same shape and precision, sRGB in [0, 1].
+    """
+    settings = settings or NightSettings()
+    linear = relight(rng, srgb_to_linear(as_picture(day_srgb)), settings)
+    linear = _add_lamps(rng, linear, settings)
+    shot, read = (_log_uniform(rng, *bounds) for bounds in (settings.shot, settings.read))
+    night = linear_to_srgb(add_noise(rng, linear, shot, read, grain=float(rng.uniform(0.0, 0.7))))
+    if rng.random() < settings.p_compress:
+        night = block_compress(night, int(rng.integers(*settings.quality)))
+    return night
+
+
+def relight(rng: np.random.Generator, linear: Picture, settings: NightSettings | None = None) -> Picture:
+    """Linear day light -> linear night light, before lamps, sensor and recorder. Same shape and precision."""
+    settings = settings or NightSettings()
+    height, width, _ = linear.shape
+    light = luminance(linear)
+    mean = max(float(light.mean()), 1e-3)
+    exposure = _log_uniform(rng, *settings.exposure)
+    contrast = float(rng.uniform(*settings.contrast))
+    # (H, W) factor that all local effects are gathered in, so that the picture itself is touched few times.
+    factor = exposure * np.power(light / mean + 1e-3, contrast - 1.0)
+    sky = _guess_sky(linear, light)
+    factor *= 1.0 - sky * (1.0 - _log_uniform(rng, *settings.sky))
+    factor *= _vignetting(rng, height, width, settings)
+    beam = _headlights(rng, height, width, settings) * (1.0 - sky)
+    tint = _illumination(rng, height, width)
+    warm = np.array((1.08, 1.0, 0.86), dtype=np.float32)
+    gain = (factor * (1.0 - np.clip(beam, 0.0, 1.0)))[..., None] * tint + (factor * (np.clip(beam, 0.0, 1.0) + beam))[
+        ..., None
+    ] * warm
+    return _fade_colours(rng, linear * gain.astype(linear.dtype, copy=False))
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _guess_sky(linear: Picture, light: Picture) -> NDArray[np.float32]:
+    """(H, W) in [0, 1], 1 where bright, smooth, not warm-coloured and high in the picture: cheap, wrong at times."""
+    height, width = light.shape
+    small = cv2.resize(light.astype(np.float32), (max(width // 4, 1), max(height // 4, 1)), interpolation=cv2.INTER_AREA)
+    texture = cv2.blur(np.abs(small - cv2.blur(small, (5, 5))), (7, 7))
+    smooth = np.clip(1.5 - texture / (0.03 + 0.05 * small), 0.0, 1.0)
+    smooth = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
+    high = np.clip(1.6 - 2.0 * np.arange(height, dtype=np.float32) / height, 0.0, 1.0)[:, None]
+    threshold = 0.25 + 0.5 * float(light.mean())
+    # The brightness test is made at full size: it gives the skyline its edge.
+    bright = np.clip((light - threshold) / 0.12, 0.0, 1.0)
+    cool = np.clip(1.0 + 3.0 * (linear[..., 2] - linear[..., 0] + 0.12), 0.0, 1.0)
+    return smooth * high * bright.astype(np.float32) * cool.astype(np.float32)
+
+
+def _vignetting(rng: np.random.Generator, height: int, width: int, settings: NightSettings) -> NDArray[np.float32]:
+    """(H, W) factor, 1 in the centre, 1 - v in the corners (cos^4 law to first order)."""
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
+    return 1.0 - np.float32(rng.uniform(*settings.vignetting)) * (x * x + y * y) * 0.5
+
+
+def _headlights(rng: np.random.Generator, height: int, width: int, settings: NightSettings) -> NDArray[np.float32]:
+    """(H, W) light of the own headlights: an ellipse on the road ahead, steep towards the top (the cut-off)."""
+    strength = np.float32(rng.uniform(*settings.headlights))
+    centre_x, centre_y = rng.uniform(-0.25, 0.25), rng.uniform(0.25, 0.8)
+    reach_x, reach_y = rng.uniform(0.45, 1.1), rng.uniform(0.3, 0.8)
+    x = (np.linspace(-1, 1, width, dtype=np.float32)[None, :] - np.float32(centre_x)) / np.float32(reach_x)
+    y = (np.linspace(-1, 1, height, dtype=np.float32)[:, None] - np.float32(centre_y)) / np.float32(reach_y)
+    y = np.where(y < 0, y * np.float32(1.7), y)
+    return strength * np.exp(-1.5 * (x * x + y * y))
+
+
+def _illumination(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
+    """(H, W, 3) colour and strength of the street's light: two illuminants, blended by a slow random field."""
+    picks = rng.choice(len(ILLUMINANTS), size=2, p=_ILLUMINANT_ODDS)
+    jitter = rng.normal(1.0, 0.05, size=(2, 3))
+    first, second = (np.array(ILLUMINANTS[pick]) * jitter[i] for i, pick in enumerate(picks))
+    blend = smooth_field(rng, height, width)[..., None]
+    spread = np.float32(rng.uniform(0.0, 1.2))
+    pools = np.exp(spread * (smooth_field(rng, height, width, cells=5) - 0.5))[..., None]
+    return (first.astype(np.float32) + blend * (second - first).astype(np.float32)) * pools
+
+
+def _fade_colours(rng: np.random.Generator, linear: Picture) -> Picture:
+    """Mix towards grey where there is hardly any light, as sensors at high gain and their denoisers do."""
+    strength, knee = float(rng.uniform(0.0, 0.7)), _log_uniform(rng, 0.005, 0.03)
+    light = luminance(linear)
+    weight = (strength * knee / (light + knee))[..., None]
+    return linear + weight * (light[..., None] - linear)
+
+
+def _add_lamps(rng: np.random.Generator, linear: Picture, settings: NightSettings) -> Picture:
+    """Street lamps and other cars: saturated discs in the upper two thirds, each with a modest glow."""
+    height, width, _ = linear.shape
+    small_h, small_w = max(height // 4, 1), max(width // 4, 1)
+    y, x = np.mgrid[0:small_h, 0:small_w].astype(np.float32)
+    glow = np.zeros((small_h, small_w, 3), dtype=np.float32)
+    lit = linear.copy()
+    side = max(height, width)
+    for _ in range(int(rng.integers(settings.lamps[0], settings.lamps[1] + 1))):
+        colour = np.array(LAMP_COLOURS[int(rng.choice(6, p=(0.25, 0.25, 0.25, 0.1, 0.1, 0.05)))], dtype=np.float32)
+        centre = float(rng.uniform(0, width)), float(rng.uniform(0, 0.66 * height))
+        radius = side * _log_uniform(rng, 0.003, 0.012)
+        stamp_disc(lit, centre, radius, colour * float(rng.uniform(1.2, 4.0)))
+        distance = ((x + 0.5) * 4 - centre[0]) ** 2 + ((y + 0.5) * 4 - centre[1]) ** 2
+        reach = radius * float(rng.uniform(1.5, 4.0))
+        falloff = float(rng.uniform(0.1, 0.6)) / (1.0 + distance / (reach * reach)) ** float(rng.uniform(1.0, 1.6))
+        glow += falloff[..., None] * colour
+    if glow.any():
+        lit += cv2.resize(glow, (width, height), interpolation=cv2.INTER_LINEAR)
+    return lit
+
+
+def stamp_disc(
+    linear: Picture, centre: tuple[float, float], radius: float, colour: NDArray[np.floating], squash: float = 1.0
+) -> None:
+    """Draw a disc with a one-pixel soft edge into `linear`, in place. `centre` is (x, y) in pixels; may lie outside."""
+    height, width, _ = linear.shape
+    reach_x, reach_y = radius + 1.5, radius * squash + 1.5
+    left, right = max(int(centre[0] - reach_x), 0), min(int(centre[0] + reach_x) + 1, width)
+    top, bottom = max(int(centre[1] - reach_y), 0), min(int(centre[1] + reach_y) + 1, height)
+    if left >= right or top >= bottom:
+        return
+    x = np.arange(left, right)[None, :] + 0.5 - centre[0]
+    y = (np.arange(top, bottom)[:, None] + 0.5 - centre[1]) / squash
+    cover = np.clip(radius - np.hypot(x, y) + 0.5, 0.0, 1.0)[..., None]
+    patch = linear[top:bottom, left:right]
+    patch += (cover * (colour - patch)).astype(linear.dtype)
