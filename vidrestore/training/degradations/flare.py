@@ -65,7 +65,7 @@ class FlareSettings:
     psnr_limits: tuple[float, float] = (13.0, 28.0)
     burned_limit: float = 0.06
     """Largest share of the picture that flare alone may saturate: thin flare stays thin however strong it should be."""
-    p_darken: float = 0.8
+    p_darken: float = 0.85
     """How often a bright picture is turned into a night scene first (one that is dark already never is)."""
     p_scene_glow: float = 0.4
     """How often everything bright in the scene glows too (haze, a greasy windscreen)."""
@@ -96,16 +96,16 @@ def render_flare(rng: np.random.Generator, size: int) -> tuple[Layer, Layer]:
         core: (size, size, 3) float32 in [0, 1], the light source itself (not part of the flare).
     """
     x, y, radius, angle = _polar(size)
-    kind = rng.choice(4, p=(0.3, 0.25, 0.2, 0.25))  # glow, star, smear, everything
-    weights = rng.uniform(0.0, 0.25, size=4)
-    weights[kind if kind < 3 else slice(None)] = rng.uniform(0.5, 1.0)
-    weights[0] = max(weights[0], 0.2)  # no lamp is without some glow
+    kind = int(rng.choice(4, p=(0.4, 0.2, 0.2, 0.2)))  # mostly glow, star, smear, or a mixture
+    weights = rng.uniform(0.0, 0.15, size=4) * (rng.random(4) < 0.5)
+    weights[kind if kind < 3 else slice(None)] = rng.uniform(0.3, 1.0)
+    weights[0] = max(weights[0], float(rng.uniform(0.3, 0.8)))  # no lamp is without a glow
     flare = weights[0] * _unit(_glow(rng, radius))
     flare += weights[1] * _unit(_diffraction(rng, size) + _streaks(rng, x, y)[..., None])
     flare += weights[2] * _unit(_smear(rng, radius, angle))[..., None]
-    flare += 0.6 * weights[3] * _unit(_shimmer(rng, radius, angle))[..., None]
-    if rng.random() < 0.3:
-        flare += float(rng.uniform(0.02, 0.12)) * _unit(_halo(rng, radius))
+    flare += 0.4 * weights[3] * _unit(_shimmer(rng, radius, angle))[..., None]
+    if rng.random() < 0.2:
+        flare += float(rng.uniform(0.02, 0.08)) * _unit(_halo(rng, radius))
     rim = np.clip((1.0 - radius) / 0.4, 0.0, 1.0)
     flare *= (rim * rim * (3 - 2 * rim))[..., None]
     core = np.clip((0.02 - radius) * size / 2 + 0.5, 0.0, 1.0)[..., None] * np.ones(3, dtype=np.float32)
@@ -223,13 +223,13 @@ def _smear(rng: np.random.Generator, radius: Layer, angle: Layer) -> Layer:
 
 def _shimmer(rng: np.random.Generator, radius: Layer, angle: Layer) -> Layer:
     """(size, size) many fine rays in all directions (dust on the glass)."""
-    rays = _angular_noise(rng, angle, int(rng.integers(60, 300))) ** 3
+    rays = _angular_noise(rng, angle, int(rng.integers(60, 300))) ** 2
     return rays * np.exp(-radius / np.float32(rng.uniform(0.08, 0.35))) / (radius + np.float32(0.05))
 
 
 def _halo(rng: np.random.Generator, radius: Layer) -> Layer:
     """(size, size, 3) a coloured ring; red lies outside, as droplets and diffraction have it."""
-    middle, width = float(rng.uniform(0.15, 0.6)), float(rng.uniform(0.01, 0.06))
+    middle, width = float(rng.uniform(0.15, 0.6)), float(rng.uniform(0.03, 0.1))
     places = middle * np.array((1.08, 1.0, 0.92), dtype=np.float32)
     return np.exp(-np.square((radius[..., None] - places) / np.float32(width)))
 
@@ -331,7 +331,7 @@ def _set_exposure(rng: np.random.Generator, linear: Picture, settings: FlareSett
     """The scene at night: relit when it is a day picture (mostly), else only a little darker or brighter."""
     mean = float(luminance(linear).mean())
     if mean > 0.1 and rng.random() < settings.p_darken:
-        night = NightSettings(exposure=(1 / 25, 1 / 2.5), headlights=(0.0, 2.0))
+        night = NightSettings(exposure=(1 / 30, 1 / 4), headlights=(0.0, 3.0))
         return relight(rng, linear, night)
     return linear * float(np.exp(rng.uniform(np.log(0.6), np.log(1.1))))
 

@@ -58,7 +58,7 @@ class NightSettings:
 
     exposure: tuple[float, float] = (1 / 30, 1 / 6)
     """Factor on the light of the day scene."""
-    contrast: tuple[float, float] = (1.0, 1.35)
+    contrast: tuple[float, float] = (1.0, 1.6)
     """Exponent around the scene's mean: lit things stay, what lies in the shade falls off."""
     sky: tuple[float, float] = (0.05, 0.5)
     """Further factor on what is taken for sky."""
@@ -123,15 +123,17 @@ def _guess_sky(linear: Picture, light: Picture) -> NDArray[np.float32]:
     """(H, W) in [0, 1], 1 where bright, smooth, not warm-coloured and high in the picture: cheap, wrong at times."""
     height, width = light.shape
     small = cv2.resize(light.astype(np.float32), (max(width // 4, 1), max(height // 4, 1)), interpolation=cv2.INTER_AREA)
-    texture = cv2.blur(np.abs(small - cv2.blur(small, (5, 5))), (7, 7))
+    texture = cv2.blur(np.abs(small - cv2.blur(small, (5, 5))), (5, 5))
     smooth = np.clip(1.5 - texture / (0.03 + 0.05 * small), 0.0, 1.0)
+    # Grown over the skyline, where nothing is smooth: the brightness test, made at full size, cuts the edge.
+    smooth = cv2.blur(cv2.dilate(smooth, np.ones((9, 9), dtype=np.uint8)), (5, 5))
     smooth = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
     high = np.clip(1.6 - 2.0 * np.arange(height, dtype=np.float32) / height, 0.0, 1.0)[:, None]
-    threshold = 0.25 + 0.5 * float(light.mean())
-    # The brightness test is made at full size: it gives the skyline its edge.
-    bright = np.clip((light - threshold) / 0.12, 0.0, 1.0)
-    cool = np.clip(1.0 + 3.0 * (linear[..., 2] - linear[..., 0] + 0.12), 0.0, 1.0)
-    return smooth * high * bright.astype(np.float32) * cool.astype(np.float32)
+    blue = linear[..., 2].astype(np.float32)  # brighter than luminance in a blue sky, darker in sunlit stone
+    threshold = 0.2 + 0.4 * float(light.mean())
+    bright = np.clip((blue - threshold) / 0.12, 0.0, 1.0)
+    cool = np.clip(1.0 + 3.0 * (blue - linear[..., 0].astype(np.float32) + 0.12), 0.0, 1.0)
+    return smooth * high * bright * cool
 
 
 def _vignetting(rng: np.random.Generator, height: int, width: int, settings: NightSettings) -> NDArray[np.float32]:
@@ -158,7 +160,7 @@ def _illumination(rng: np.random.Generator, height: int, width: int) -> NDArray[
     jitter = rng.normal(1.0, 0.05, size=(2, 3))
     first, second = (np.array(ILLUMINANTS[pick]) * jitter[i] for i, pick in enumerate(picks))
     blend = smooth_field(rng, height, width)[..., None]
-    spread = np.float32(rng.uniform(0.0, 1.2))
+    spread = np.float32(rng.uniform(0.0, 3.0))
     pools = np.exp(spread * (smooth_field(rng, height, width, cells=5) - 0.5))[..., None]
     return (first.astype(np.float32) + blend * (second - first).astype(np.float32)) * pools
 

@@ -2,8 +2,8 @@
 
 `downscale` is MATLAB's `imresize(..., 'bicubic')`, the degradation in which super-resolution results are reported:
 Keys, "Cubic convolution interpolation for digital image processing", IEEE TASSP 1981 (a = -0.5), the kernel widened
-by the factor when shrinking, edges mirrored with the edge pixel repeated. As the filter is separable and linear, both
-directions are one matrix product each; the matrices are computed in float64 and cached.
+by the factor when shrinking, edges mirrored with the edge pixel repeated. Positions and weights are computed in float64
+and cached.
 
 `video_like` follows the first-order degradation of Wang et al., "Real-ESRGAN" (ICCVW 2021), section 3.1: blur, shrink,
 noise, compression; milder, as its purpose is trailers and dashcams rather than damaged web pictures.
@@ -32,29 +32,34 @@ def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=64)
-def _resize_matrix(length: int, target: int, scale: float, dtype: str) -> NDArray[np.floating]:
-    """(target, length) matrix that resamples a line by `scale` (> 1 enlarges), as imresize does."""
+def _taps(length: int, target: int, scale: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Source positions and weights, each (taps, target), that resample a line by `scale` (> 1 enlarges) as imresize does."""
     stretch = min(scale, 1.0)
     width = 4.0 / stretch
     centre = (np.arange(target) + 0.5) / scale - 0.5
     first = np.floor(centre - width / 2).astype(np.int64)
-    taps = first[:, None] + np.arange(int(np.ceil(width)) + 2)[None, :]
-    weights = _cubic((centre[:, None] - taps) * stretch)
-    weights /= weights.sum(axis=1, keepdims=True)
-    mirrored = np.mod(taps, 2 * length)
+    places = first[None, :] + np.arange(int(np.ceil(width)) + 2)[:, None]
+    weights = _cubic((centre[None, :] - places) * stretch)
+    weights /= weights.sum(axis=0, keepdims=True)
+    mirrored = np.mod(places, 2 * length)
     mirrored = np.where(mirrored < length, mirrored, 2 * length - 1 - mirrored)
-    matrix = np.zeros((target, length))
-    np.add.at(matrix, (np.arange(target)[:, None], mirrored), weights)
-    matrix = matrix.astype(dtype)
-    matrix.setflags(write=False)
-    return matrix
+    used = np.any(weights != 0, axis=1)
+    return mirrored[used], weights[used]
+
+
+def _resample_lines(picture: Picture, target: int, scale: float) -> Picture:
+    """Resample along the first axis: a sum over taps. (A matrix product would wake every BLAS thread for crops.)"""
+    places, weights = _taps(picture.shape[0], target, scale)
+    weights = weights.astype(picture.dtype).reshape(*weights.shape, *(1,) * (picture.ndim - 1))
+    result = weights[0] * picture[places[0]]
+    for place, weight in zip(places[1:], weights[1:], strict=True):
+        result += weight * picture[place]
+    return result
 
 
 def _resample(picture: Picture, height: int, width: int, scale: float) -> Picture:
-    rows = _resize_matrix(picture.shape[0], height, scale, picture.dtype.str)
-    columns = _resize_matrix(picture.shape[1], width, scale, picture.dtype.str)
-    lines = (rows @ picture.reshape(picture.shape[0], -1)).reshape(height, picture.shape[1], -1)
-    return np.ascontiguousarray(np.matmul(columns, lines)).reshape(height, width, *picture.shape[2:])
+    lines = _resample_lines(picture, height, scale)
+    return np.ascontiguousarray(_resample_lines(lines.swapaxes(0, 1), width, scale).swapaxes(0, 1))
 
 
 def downscale(picture: Picture, factor: int) -> Picture:
