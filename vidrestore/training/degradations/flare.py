@@ -170,7 +170,7 @@ def _diffraction(rng: np.random.Generator, size: int) -> Layer:
 def _glow(rng: np.random.Generator, radius: Layer) -> Layer:
     """(size, size, 3) veil around the lamp: exponential, Gaussian and power falloffs, each channel with its own reach."""
     glow = np.zeros((*radius.shape, 3), dtype=np.float32)
-    tint = rng.normal(1.0, 0.06, size=3)
+    tint = rng.normal(1.0, 0.04, size=3)
     reach = np.exp(rng.uniform(np.log((0.05, 0.06, 0.02)), np.log((0.35, 0.5, 0.12))))
     amount = rng.dirichlet((1.0, 0.7, 1.0))
     power = float(rng.uniform(0.9, 1.6))
@@ -361,11 +361,11 @@ def _place_lamps(rng: np.random.Generator, scene: Picture, existing: list[_Lamp]
     lamps = existing[:count]
     while len(lamps) < count:
         colour = np.array(LAMP_COLOURS[int(rng.choice(6, p=(0.3, 0.22, 0.2, 0.16, 0.08, 0.04)))], dtype=np.float32)
-        colour = np.clip(colour * rng.normal(1.0, 0.06, size=3), 0.02, 1.2).astype(np.float32)
+        colour = np.clip(colour * rng.normal(1.0, 0.04, size=3), 0.02, 1.2).astype(np.float32)
         margin = 0.0 if rng.random() < 0.85 else 0.12  # lamps out of view flare too
         x = float(rng.uniform(-margin, 1 + margin)) * width
         y = float(rng.uniform(-margin, 0.75 if rng.random() < 0.8 else 1.0)) * height
-        radius = side * float(np.exp(rng.uniform(np.log(0.004), np.log(0.02))))
+        radius = side * float(np.exp(rng.uniform(np.log(0.003), np.log(0.015))))
         strength = float(rng.uniform(0.25, 1.0))
         squash = float(rng.uniform(0.7, 1.3))
         pair = rng.random() < 0.3 and len(lamps) + 1 < count

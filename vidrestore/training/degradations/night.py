@@ -45,7 +45,7 @@ _ILLUMINANT_ODDS = (0.26, 0.24, 0.20, 0.12, 0.12, 0.06)
 LAMP_COLOURS = (
     (1.00, 0.96, 0.90),  # white
     (1.00, 0.84, 0.60),  # warm white
-    (1.00, 0.66, 0.28),  # sodium
+    (1.00, 0.52, 0.16),  # sodium
     (0.86, 0.94, 1.00),  # cold LED, xenon
     (1.00, 0.12, 0.08),  # tail light, red light
     (0.20, 1.00, 0.55),  # green light
@@ -107,7 +107,7 @@ def relight(rng: np.random.Generator, linear: Picture, settings: NightSettings |
     factor *= 1.0 - sky * (1.0 - _log_uniform(rng, *settings.sky))
     factor *= _vignetting(rng, height, width, settings)
     beam = _headlights(rng, height, width, settings) * (1.0 - sky)
-    tint = _illumination(rng, height, width)
+    tint = _illumination(rng, 1.0 - sky)
     warm = np.array((1.08, 1.0, 0.86), dtype=np.float32)
     gain = (factor * (1.0 - np.clip(beam, 0.0, 1.0)))[..., None] * tint + (factor * (np.clip(beam, 0.0, 1.0) + beam))[
         ..., None
@@ -154,14 +154,19 @@ def _headlights(rng: np.random.Generator, height: int, width: int, settings: Nig
     return strength * np.exp(-1.5 * (x * x + y * y))
 
 
-def _illumination(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
-    """(H, W, 3) colour and strength of the street's light: two illuminants, blended by a slow random field."""
+def _illumination(rng: np.random.Generator, ground: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W, 3) colour and strength of the street's light: two illuminants blended by a slow random field, in pools.
+
+    Args:
+        ground: (H, W) in [0, 1], where pools of light can lie; the sky has none.
+    """
+    height, width = ground.shape
     picks = rng.choice(len(ILLUMINANTS), size=2, p=_ILLUMINANT_ODDS)
     jitter = rng.normal(1.0, 0.05, size=(2, 3))
     first, second = (np.array(ILLUMINANTS[pick]) * jitter[i] for i, pick in enumerate(picks))
     blend = smooth_field(rng, height, width)[..., None]
     spread = np.float32(rng.uniform(0.0, 3.0))
-    pools = np.exp(spread * (smooth_field(rng, height, width, cells=5) - 0.5))[..., None]
+    pools = np.exp(spread * ground * (smooth_field(rng, height, width, cells=5) - 0.5))[..., None]
     return (first.astype(np.float32) + blend * (second - first).astype(np.float32)) * pools
 
 
