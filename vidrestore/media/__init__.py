@@ -1,0 +1,53 @@
+"""Containers and codecs: the only room that imports PyAV, decord or ffmpeg.
+
+Names are loaded on first use, so that importing this package (and `vidrestore --help`) stays fast. The two functions
+that are named like their module are imported from it: `from vidrestore.media.probe import probe` and
+`from vidrestore.media.verify import verify`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vidrestore.media.decode import VideoDecoder
+    from vidrestore.media.encode import VideoWriter
+    from vidrestore.media.probe import Chapter, MediaInfo, StreamSummary
+    from vidrestore.media.sample import read_image, sample_frames, write_image
+    from vidrestore.media.target import check_target
+    from vidrestore.media.verify import StreamCheck, VerifyReport
+
+__all__ = [
+    "Chapter",
+    "MediaInfo",
+    "StreamCheck",
+    "StreamSummary",
+    "VerifyReport",
+    "VideoDecoder",
+    "VideoWriter",
+    "check_target",
+    "read_image",
+    "sample_frames",
+    "write_image",
+]
+
+_HOMES = {
+    "Chapter": "probe",
+    "MediaInfo": "probe",
+    "StreamCheck": "verify",
+    "StreamSummary": "probe",
+    "VerifyReport": "verify",
+    "VideoDecoder": "decode",
+    "VideoWriter": "encode",
+    "check_target": "target",
+    "read_image": "sample",
+    "sample_frames": "sample",
+    "write_image": "sample",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

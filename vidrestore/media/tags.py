@@ -1,0 +1,101 @@
+"""FFmpeg's numbers for colour tags, field orders and dispositions, and their names."""
+
+from __future__ import annotations
+
+import re
+from threading import Lock
+
+import av
+from av import logging as av_logging
+
+__all__ = [
+    "AV_MATRICES",
+    "AV_PRIMARIES",
+    "AV_RANGES",
+    "AV_TRANSFERS",
+    "CHROMA_LOCATIONS",
+    "HDR_TRANSFERS",
+    "INTERLACED_FIELD_ORDERS",
+    "SWS_MATRICES",
+    "number_of",
+    "read_chroma_location",
+]
+
+# libavutil/pixfmt.h. 2 means unspecified everywhere but in the range, where 0 does; those are left out: None.
+AV_MATRICES = {
+    0: "gbr",
+    1: "bt709",
+    4: "fcc",
+    5: "bt470bg",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "ycgco",
+    9: "bt2020nc",
+    10: "bt2020c",
+    14: "ictcp",
+}
+AV_RANGES = {1: "tv", 2: "pc"}
+AV_PRIMARIES = {
+    1: "bt709",
+    4: "bt470m",
+    5: "bt470bg",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "film",
+    9: "bt2020",
+    10: "smpte428",
+    11: "smpte431",
+    12: "smpte432",
+    22: "ebu3213",
+}
+AV_TRANSFERS = {
+    1: "bt709",
+    4: "gamma22",
+    5: "gamma28",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "linear",
+    9: "log100",
+    10: "log316",
+    11: "iec61966-2-4",
+    12: "bt1361e",
+    13: "iec61966-2-1",
+    14: "bt2020-10",
+    15: "bt2020-12",
+    16: "smpte2084",
+    17: "smpte428",
+    18: "arib-std-b67",
+}
+CHROMA_LOCATIONS = ("left", "center", "topleft", "top", "bottomleft", "bottom")
+HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})
+INTERLACED_FIELD_ORDERS = frozenset({2, 3, 4, 5})
+"""AV_FIELD_TT, BB, TB, BT."""
+SWS_MATRICES = {"bt601": 5, "bt709": 1, "bt2020": 9}
+"""SWS_CS_ITU601, SWS_CS_ITU709, SWS_CS_BT2020."""
+
+_LOG_LOCK = Lock()
+
+
+def number_of(names: dict[int, str], name: str | None, unspecified: int = 2) -> int:
+    """FFmpeg's number for a tag name; `unspecified` for None."""
+    return next((number for number, known in names.items() if known == name), unspecified)
+
+
+def read_chroma_location(container: av.container.InputContainer, index: int) -> str | None:
+    """Where the chroma samples of video stream `index` lie (left, center, topleft...), None if the source is silent.
+
+    PyAV has no attribute for it; FFmpeg's own description of the stream does name it at verbose level, so that is
+    what is read. The log level is FFmpeg's global one: it is raised for this one call, under a lock, and put back.
+    """
+    with _LOG_LOCK:
+        level = av_logging.get_level()
+        av_logging.set_level(av_logging.VERBOSE)
+        av_logging.set_libav_level(av_logging.VERBOSE)
+        try:
+            described = container.dumps_format()
+        finally:
+            av_logging.set_level(level)
+            av_logging.set_libav_level(av_logging.INFO)
+    found = re.search(rf"Stream #0:{index}\b.*?: Video: .*?\w+\(([^()]*)\), \d+x\d+", described)
+    words = {word.strip() for word in found.group(1).split(",")} if found else set()
+    return next((location for location in CHROMA_LOCATIONS if location in words), None)
