@@ -1,0 +1,60 @@
+"""From frames to what a network takes, and back: the one conversion in and the one out."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidrestore.models.base import RestorationNetwork
+
+__all__ = ["enlarge", "from_frames", "make_thumbnail", "pad_to_multiple", "restore_picture", "to_frames"]
+
+
+def from_frames(frames: Tensor) -> Tensor:
+    """uint8 or uint16 (N, 3, H, W) -> float32 in 0..1, memory layout kept."""
+    peak = 255 if frames.dtype == torch.uint8 else 65535
+    return frames.to(torch.float32).div_(peak)
+
+
+def to_frames(picture: Tensor, dtype: torch.dtype = torch.uint8) -> Tensor:
+    """float32 -> clipped and rounded integers. `picture` is used up."""
+    peak = 255 if dtype == torch.uint8 else 65535
+    return picture.clamp_(0, 1).mul_(peak).round_().to(dtype)
+
+
+def make_thumbnail(picture: Tensor, longest_side: int) -> Tensor | None:
+    """The whole frame with the given longest side (area averaging), sides multiples of 4; None if 0 is asked for."""
+    if not longest_side:
+        return None
+    height, width = picture.shape[-2:]
+    factor = longest_side / max(height, width)
+    size = [max(4, round(side * factor / 4) * 4) for side in (height, width)]
+    if factor < 1:
+        return F.interpolate(picture, size=size, mode="area")
+    return F.interpolate(picture, size=size, mode="bilinear", align_corners=False)
+
+
+def pad_to_multiple(picture: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column until both sides are multiples of `multiple`."""
+    height, width = picture.shape[-2:]
+    down, right = -height % multiple, -width % multiple
+    return F.pad(picture, (0, right, 0, down), mode="replicate") if down or right else picture
+
+
+def enlarge(picture: Tensor, scale: int) -> Tensor:
+    """The picture as it would be without engines: itself, or bicubic enlargement."""
+    if scale == 1:
+        return picture
+    return F.interpolate(picture, scale_factor=scale, mode="bicubic", align_corners=False)
+
+
+def restore_picture(network: RestorationNetwork, picture: np.ndarray) -> np.ndarray:
+    """One (H, W, 3) uint8 picture through a bare network, untiled, on the device where it lies."""
+    device = next(network.parameters(), torch.empty(0)).device
+    source = from_frames(torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).unsqueeze(0).to(device))
+    height, width = source.shape[-2:]
+    output = network(pad_to_multiple(source, network.size_multiple), make_thumbnail(source, network.thumbnail_size))
+    output = output[..., : height * network.scale, : width * network.scale].clone()
+    return to_frames(output)[0].permute(1, 2, 0).cpu().numpy()

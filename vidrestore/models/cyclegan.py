@@ -1,0 +1,162 @@
+"""CycleGAN for day <-> night: generators, discriminators, and the generator we ship.
+
+Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", ICCV 2017, appendix 7.2.
+The shipped generator has the paper's body but predicts, from a thumbnail, a map of affine colour transforms that is
+applied to the full picture, as HDRNet does (Gharbi et al., "Deep Bilateral Learning for Real-Time Image Enhancement",
+SIGGRAPH 2017): detail is never thrown away, and all tiles of a frame share one map, so that none shows a seam.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidrestore.models.base import RestorationNetwork, Whole
+
+__all__ = ["AffineTranslator", "PatchDiscriminator", "ResnetGenerator"]
+
+Norm = Literal["none", "instance"]
+
+
+def _norm(kind: Norm, channels: int) -> nn.Module:
+    return nn.InstanceNorm2d(channels) if kind == "instance" else nn.Identity()
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, channels: int, norm: Norm) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect"),
+            _norm(norm, channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect"),
+            _norm(norm, channels),
+        )
+        if norm == "none":  # without normalisation a block begins as the identity (Fixup, Zhang et al. 2019)
+            nn.init.zeros_(self.body[3].weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class ResnetGenerator(nn.Module):
+    """c7s1-k, d2k, d4k, R4k x blocks, u2k, uk, c7s1-out. The paper: base 64, 9 blocks, instance norm, tanh.
+
+    Args:
+        outputs: channels out.
+        base: k.
+        blocks: residual blocks.
+        norm: `instance` (the paper) or `none` (what ships: the picture's own statistics flicker and break tiles).
+        upsamplings: 2 returns to the input's size (the paper), 1 stops at half of it, 0 at a quarter.
+        context: also pool the features over the picture and add what they say everywhere.
+    """
+
+    def __init__(
+        self, outputs: int = 3, base: int = 64, blocks: int = 9, norm: Norm = "instance", upsamplings: int = 2, context: bool = False
+    ) -> None:
+        super().__init__()
+        wide = 4 * base
+        self.down = nn.Sequential(
+            nn.Conv2d(3, base, 7, padding=3, padding_mode="reflect"), _norm(norm, base), nn.ReLU(inplace=True),
+            nn.Conv2d(base, 2 * base, 3, stride=2, padding=1), _norm(norm, 2 * base), nn.ReLU(inplace=True),
+            nn.Conv2d(2 * base, wide, 3, stride=2, padding=1), _norm(norm, wide), nn.ReLU(inplace=True),
+        )  # fmt: skip
+        self.context = (
+            nn.Sequential(nn.Linear(2 * wide, wide), nn.ReLU(inplace=True), nn.Linear(wide, wide)) if context else None
+        )
+        self.blocks = nn.Sequential(*(_ResidualBlock(wide, norm) for _ in range(blocks)))
+        up: list[nn.Module] = []
+        channels = wide
+        for _ in range(upsamplings):
+            up += [
+                nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+                nn.Conv2d(channels, channels // 2, 3, padding=1, padding_mode="reflect"),
+                _norm(norm, channels // 2),
+                nn.ReLU(inplace=True),
+            ]
+            channels //= 2
+        size = 7 if upsamplings == 2 else 3
+        self.up = nn.Sequential(*up, nn.Conv2d(channels, outputs, size, padding=size // 2, padding_mode="reflect"))
+
+    def forward(self, picture: Tensor) -> Tensor:
+        x = self.down(picture)
+        if self.context is not None:
+            statistics = torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
+            x = x + self.context(statistics)[:, :, None, None]
+        return self.up(self.blocks(x))
+
+
+class PatchDiscriminator(nn.Module):
+    """The 70x70 PatchGAN: C64-C128-C256-C512, LSGAN output (no sigmoid): (N, 1, h, w), 1 = real."""
+
+    def __init__(self, base: int = 64, layers: int = 3) -> None:
+        super().__init__()
+        body: list[nn.Module] = [nn.Conv2d(3, base, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        channels = base
+        for index in range(layers):
+            wider = min(2 * channels, 8 * base)
+            stride = 2 if index < layers - 1 else 1
+            body += [
+                nn.Conv2d(channels, wider, 4, stride=stride, padding=1),
+                nn.InstanceNorm2d(wider),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+            channels = wider
+        self.body = nn.Sequential(*body, nn.Conv2d(channels, 1, 4, padding=1))
+
+    def forward(self, picture: Tensor) -> Tensor:
+        return self.body(picture * 2 - 1)
+
+
+class AffineTranslator(RestorationNetwork):
+    """A CycleGAN generator whose output is a map of 3x4 colour transforms, applied to the square root of the picture.
+
+    The square root spreads the dark tones, where a night picture has nearly all of its content.
+
+    Args:
+        base, blocks: of the generator's body.
+        thumbnail_size: longest side of what the body sees, pixels; the map has half that size.
+    """
+
+    def __init__(self, base: int = 16, blocks: int = 5, thumbnail_size: int = 192) -> None:
+        super().__init__()
+        self.thumbnail_size = thumbnail_size
+        self.core = ResnetGenerator(12, base, blocks, norm="none", upsamplings=1, context=True)
+        with torch.no_grad():  # begins as the identity (of the square root)
+            head = self.core.up[-1]
+            head.weight.mul_(0.1)
+            head.bias.zero_()
+        self.register_buffer("identity", torch.eye(3, 4).reshape(1, 12, 1, 1), persistent=False)
+
+    def coefficients(self, thumbnail: Tensor) -> Tensor:
+        """(N, 12, h, w) float32: the rows of a 3x4 matrix at each place."""
+        return self.core(self.as_core(thumbnail.clamp(0, 1).sqrt())).float() + self.identity
+
+    @staticmethod
+    def apply_map(picture: Tensor, coefficients: Tensor) -> Tensor:
+        """One affine transform a pixel: (N, 3, H, W) x (N, 12, H, W) -> (N, 3, H, W)."""
+        root = picture.clamp(0, 1).sqrt()
+        rows = coefficients.unflatten(1, (3, 4))
+        return (rows[:, :, :3] * root.unsqueeze(1)).sum(dim=2) + rows[:, :, 3]
+
+    def forward(self, picture: Tensor, thumbnail: Tensor | None = None, whole: Whole | None = None) -> Tensor:
+        if thumbnail is None:
+            raise ValueError("this network needs the thumbnail of the whole frame")
+        grid = _sampling_grid(picture, whole)
+        coefficients = F.grid_sample(
+            self.coefficients(thumbnail), grid, mode="bilinear", padding_mode="border", align_corners=False
+        )
+        return self.apply_map(picture, coefficients)
+
+
+def _sampling_grid(picture: Tensor, whole: Whole | None) -> Tensor:
+    """Where each pixel centre of the tile lies in its frame, (N, H, W, 2) in -1..1 (x, y)."""
+    count, _, height, width = picture.shape
+    whole = whole or Whole(height, width)
+    y = (torch.arange(height, device=picture.device, dtype=torch.float32) + whole.top + 0.5) / whole.height * 2 - 1
+    x = (torch.arange(width, device=picture.device, dtype=torch.float32) + whole.left + 0.5) / whole.width * 2 - 1
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    return grid.unsqueeze(0).expand(count, -1, -1, -1)

@@ -1,0 +1,98 @@
+"""UNet++ for flare removal: predicts the layer of stray light, which is subtracted in linear light.
+
+Zhou et al., "UNet++: A Nested U-Net Architecture", DLMIA 2018, with deep supervision (section 3.2). Encoder and
+decoder come from segmentation-models-pytorch and timm, so that ImageNet encoders can be transferred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidrestore.models.base import RestorationNetwork, Whole
+
+__all__ = ["FlareUNetPlusPlus"]
+
+GAMMA = 2.2
+"""Display gamma: light adds up, code values do not."""
+
+
+class _Core(nn.Module):
+    """Picture (N, 3, H, W) -> one flare layer a node X(0,1)..X(0,4), (N, nodes, 3, H/2, W/2), code values 0..1."""
+
+    def __init__(self, encoder: str, encoder_weights: str | None, decoder_channels: Sequence[int]) -> None:
+        super().__init__()
+        import segmentation_models_pytorch as smp  # slow to import: only where a UNet++ is built
+
+        network = smp.UnetPlusPlus(
+            encoder,
+            encoder_weights=encoder_weights,
+            decoder_channels=tuple(decoder_channels),
+            decoder_interpolation="bilinear",
+        )
+        self.encoder, self.decoder = network.encoder, network.decoder
+        self.depth = self.decoder.depth
+        # The library's last block only enlarges X(0,4) to full size. A flare layer is smooth: half size is enough.
+        del self.decoder.blocks[f"x_0_{self.depth}"]
+        widths = [self.decoder.blocks[f"x_{index}_{self.depth - 1}"].out_channels for index in reversed(range(self.depth))]
+        self.heads = nn.ModuleList(nn.Conv2d(width, 3, 3, padding=1) for width in widths)
+        for head in self.heads:
+            nn.init.constant_(head.bias, -2.5)  # sigmoid(-2.5) = 0.08: begins by removing almost nothing
+
+    def forward(self, picture: Tensor) -> Tensor:
+        features = self.encoder(picture)[1:][::-1]  # deepest first; the picture itself is left out
+        nodes: dict[tuple[int, int], Tensor] = {}
+        for row in range(self.depth):  # rows of equal size, from the smallest to half size
+            for column in reversed(range(row + 1)):  # along the skip path: each node sees all before it in its row
+                block = self.decoder.blocks[f"x_{column}_{row}"]
+                below = features[row] if column == row else nodes[column, row - 1]
+                before = [nodes[other, row] for other in range(column + 1, row + 1)]
+                nodes[column, row] = block(below, torch.cat([*before, features[row + 1]], dim=1))
+        last = [nodes[column, self.depth - 1] for column in reversed(range(self.depth))]
+        return torch.stack([torch.sigmoid(head(node)) for head, node in zip(self.heads, last, strict=True)], dim=1)
+
+
+class FlareUNetPlusPlus(RestorationNetwork):
+    """Removes the glow, streaks and ghosts around lights.
+
+    Args:
+        encoder: an encoder of segmentation-models-pytorch; `tu-` names are timm's.
+        encoder_weights: `imagenet` to begin from transferred weights (online); None from scratch.
+        decoder_channels: five widths, deepest first.
+        output: `mean` of the deeply supervised nodes X(0,1)..X(0,4), or the `last` one.
+    """
+
+    size_multiple = 32
+
+    def __init__(
+        self,
+        encoder: str = "tu-test_resnet",
+        encoder_weights: str | None = None,
+        decoder_channels: Sequence[int] = (96, 64, 48, 32, 16),
+        output: Literal["mean", "last"] = "mean",
+    ) -> None:
+        super().__init__()
+        self.output = output
+        self.core = _Core(encoder, encoder_weights, decoder_channels)
+
+    def layers(self, picture: Tensor) -> Tensor:
+        """The flare as each node sees it: (N, nodes, 3, H/2, W/2) float32, code values 0..1."""
+        return self.core(self.as_core(picture)).float()
+
+    def combine(self, layers: Tensor) -> Tensor:
+        """One flare layer of all nodes' (N, 3, H/2, W/2)."""
+        return layers.mean(dim=1) if self.output == "mean" else layers[:, -1]
+
+    @staticmethod
+    def subtract(picture: Tensor, flare: Tensor) -> Tensor:
+        """Take the flare layer's light away from the picture's, in linear light."""
+        flare = F.interpolate(flare, size=picture.shape[-2:], mode="bilinear", align_corners=False)
+        light = picture.clamp(0, 1).pow(GAMMA) - flare.pow(GAMMA)
+        return light.clamp_min(1e-5).pow(1 / GAMMA)
+
+    def forward(self, picture: Tensor, thumbnail: Tensor | None = None, whole: Whole | None = None) -> Tensor:
+        return self.subtract(picture, self.combine(self.layers(picture)))

@@ -1,0 +1,84 @@
+"""Flare removal: the scene and the layer of stray light, at every node of the UNet++ (deep supervision)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidrestore.models.unetpp import GAMMA, FlareUNetPlusPlus
+from vidrestore.training.data import Pictures, random_crop
+from vidrestore.training.degradations.flare import FlareBank, composite_flare
+from vidrestore.training.objectives.base import Objective, Terms, options_of, psnr, to_tensor
+from vidrestore.training.recipe import Recipe
+
+__all__ = ["FlareRemoval"]
+
+
+class FlareRemoval(Objective):
+    """Flares are rendered once (a bank) and composed anew on every crop."""
+
+    def __init__(self, recipe: Recipe, pictures: Pictures) -> None:
+        super().__init__(recipe, pictures)
+        self.options = options_of(
+            recipe,
+            {"bank": 240, "bank_size": 384, "p_clean": 0.1, "p_untouched": 0.15, "zoom": 4.0, "layer": 0.5, "gradient": 0.25},
+        )
+        (network,) = self.networks.values()
+        assert isinstance(network, FlareUNetPlusPlus)
+        self.network: FlareUNetPlusPlus = network
+        rng = np.random.default_rng(recipe.loop.seed)
+        self.bank = FlareBank(rng, int(self.options["bank"]), int(self.options["bank_size"]))
+        self.held_out = [self._pair(rng, picture, 0.0) for picture in pictures.held_out for _ in range(2)]
+
+    def _pair(self, rng: np.random.Generator, picture: np.ndarray, p_untouched: float) -> tuple[np.ndarray, np.ndarray]:
+        side = self.recipe.loop.crop
+        clean = random_crop(rng, picture, side, side, self.options["zoom"]).astype(np.float32) / 255
+        if rng.random() < p_untouched:  # a picture without flare must come back as it was, day or night
+            return clean, clean
+        pair = composite_flare(rng, clean, self.bank, p_clean=self.options["p_clean"])
+        # What a decoder hands over is 8 bit.
+        return np.rint(pair.input * 255) / np.float32(255), pair.target.astype(np.float32)
+
+    def batch(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        pictures = self.pictures.train
+        pairs = [
+            self._pair(rng, pictures[rng.integers(len(pictures))], self.options["p_untouched"]) for _ in range(self.recipe.loop.batch)
+        ]
+        sources, targets = zip(*pairs, strict=True)
+        return {"input": to_tensor(list(sources)), "target": to_tensor(list(targets))}
+
+    def terms(self, batch: Mapping[str, Tensor], step: int) -> Terms:
+        source, target = batch["input"], batch["target"]
+        layers = self.network.layers(source)
+        output = self.network.subtract(source, self.network.combine(layers))
+        # What subtraction can undo: nothing where a lamp saturates picture and target alike.
+        light = F.avg_pool2d((source.pow(GAMMA) - target.pow(GAMMA)).clamp_min(0), 2).pow(1 / GAMMA)
+        return {
+            "scene": (output - target).abs().mean(),
+            "gradient": self.options["gradient"] * _gradient_difference(output, target),
+            "layer": self.options["layer"] * (layers - light.unsqueeze(1)).abs().mean(),
+        }
+
+    def validate(self, networks: nn.ModuleDict) -> tuple[dict[str, float], np.ndarray]:
+        (network,) = networks.values()
+        gains, fidelities, rows = [], [], []
+        for source, target in self.held_out:
+            batch, wanted = to_tensor([source]), to_tensor([target])
+            output = network(batch)
+            gains.append(psnr(output, wanted) - psnr(batch, wanted))
+            rows.append(torch.cat([picture[0].clamp(0, 1) for picture in (batch, output, wanted)], dim=2))
+        side = self.recipe.loop.crop
+        for picture in self.pictures.held_out:
+            clean = to_tensor([np.ascontiguousarray(picture[:side, :side])])
+            fidelities.append(psnr(network(clean), clean))
+        sheet = (torch.cat(rows[:8], dim=1).permute(1, 2, 0) * 255).round().byte().numpy()
+        return {"gain": float(np.mean(gains)), "clean": float(np.mean(fidelities))}, sheet
+
+
+def _gradient_difference(a: Tensor, b: Tensor) -> Tensor:
+    """L1 between the pictures' horizontal and vertical differences: keeps edges where flare is taken away."""
+    return sum((a.diff(dim=dim) - b.diff(dim=dim)).abs().mean() for dim in (2, 3))  # type: ignore[return-value]
