@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vidrestore.errors import ConfigError
+from vidrestore.errors import ConfigError, UsageError
 
 __all__ = [
     "EncodeConfig",
@@ -21,6 +21,7 @@ __all__ = [
     "load_preset",
     "preset_names",
     "read_toml",
+    "settle",
     "validate",
 ]
 
@@ -38,8 +39,8 @@ class Settings(BaseModel):
 class Rectangle(Settings):
     """Pixels of the source picture, origin top left; kept as they were."""
 
-    x: int = Field(ge=0)
-    y: int = Field(ge=0)
+    x: int = Field(ge=0, description="left edge")
+    y: int = Field(ge=0, description="top edge")
     width: int = Field(ge=1)
     height: int = Field(ge=1)
 
@@ -47,7 +48,7 @@ class Rectangle(Settings):
 class TemporalConfig(Settings):
     """Blending over time: a motion-compensated average over a finite window."""
 
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="false: frames leave as the engines made them")
     radius: int = Field(default=2, ge=1, le=4, description="frames looked at before and after")
     strength: float = Field(
         default=0.7, ge=0, le=1, description="weight of a perfectly matching neighbour; the frame itself has 1"
@@ -61,7 +62,7 @@ class TemporalConfig(Settings):
 class EncodeConfig(Settings):
     """The written video stream."""
 
-    codec: Codec = "h264"
+    codec: Codec = Field(default="h264", description="video codec of the output")
     crf: int | None = Field(default=None, ge=0, le=63, description="None: h264 18, hevc 20, av1 28; ffv1 is lossless")
     preset: str = Field(default="auto", description="auto: veryfast for h264 and hevc, 8 for av1")
     threads: int = Field(default=2, ge=1, le=64, description="fixed, because it can change the bits written")
@@ -71,8 +72,8 @@ class RunConfig(Settings):
     """Everything that decides the output of a run."""
 
     engines: tuple[str, ...] = Field(default=(), description="tasks (flare, day, night, sr) or engine ids, in order")
-    tier: Tier = "auto"
-    device: Device = "auto"
+    tier: Tier = Field(default="auto", description="which engine of a task; auto: the one that suits the device")
+    device: Device = Field(default="auto", description="auto: cuda where there is one, else cpu")
     strength: float = Field(default=1.0, ge=0, le=1, description="0: the input, 1: the engines' full effect")
     protect: tuple[Rectangle, ...] = ()
     temporal: TemporalConfig = TemporalConfig()
@@ -130,3 +131,35 @@ def load_preset(name: str) -> dict[str, Any]:
     if name not in preset_names():
         raise ConfigError(f"There is no preset {name!r}.", f"Presets: {', '.join(preset_names())}.")
     return load_config(configs_dir() / "presets" / f"{name}.toml")
+
+
+def settle(overrides: dict[str, Any], *, preset: str | None = None, config: Path | None = None) -> RunConfig:
+    """The settings of a run: `overrides` over those of a preset or a TOML file over the defaults.
+
+    Args:
+        overrides: keys of RunConfig; tables (temporal, encode) may be given in part and are merged key by key.
+        preset: name of a file in configs/presets.
+        config: path of a TOML file.
+
+    Raises:
+        ConfigError: an unknown preset, key or a wrong value.
+        UsageError: both a preset and a file.
+    """
+    if preset is not None and config is not None:
+        raise UsageError("A run takes a preset or a config file, not both.")
+    data: dict[str, Any] = {}
+    if preset is not None:
+        data = load_preset(preset)
+    elif config is not None:
+        data = load_config(config)
+    merged: RunConfig = validate(RunConfig, _merged(data, overrides), "The settings")
+    return merged
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            value = _merged(result[key], value)
+        result[key] = value
+    return result

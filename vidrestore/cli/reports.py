@@ -1,0 +1,50 @@
+"""JSON for programs and tables for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vidrestore.errors import FolderMissingError, StorageError
+
+__all__ = ["check_json_target", "table", "write_json"]
+
+
+def check_json_target(target: str | None) -> None:
+    """Refuse, before any work, a JSON file whose folder is not there (FolderMissingError)."""
+    if target not in (None, "-") and not Path(target).resolve().parent.is_dir():
+        raise FolderMissingError(f"There is no folder {Path(target).parent} for the JSON file.")
+
+
+def write_json(target: str | None, value: Any) -> None:
+    """Write `value` to a file, or to stdout for "-"; nothing for None.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    if target is None:
+        return
+    text = json.dumps(value, indent=2, default=str) + "\n"
+    if target == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        Path(target).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{target} cannot be written: {error.strerror}.", "Choose another JSON file.") from None
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns as wide as their widest cell, numbers to the right."""
+    cells = [list(header), *[["" if cell is None else str(cell) for cell in row] for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    right = [bool(rows) and all(isinstance(row[column], int | float | None) for row in rows) for column in range(len(header))]
+    lines = [
+        "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)).rstrip()
+        for row in cells
+    ]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])

@@ -1,0 +1,126 @@
+"""`vidrestore run`: a video in, a restored video out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vidrestore.cli.reports import check_json_target, write_json
+from vidrestore.cli.values import RECTANGLE, TIME
+from vidrestore.config import settle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vidrestore.pipeline.plan import Plan, Progress, Result
+
+CHOICES = "--flare, --day, --night, --sr 2, --engine ID, or a --preset or --config that names engines"
+
+
+@click.command("run")
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.option("-o", "--output", "output", metavar="OUT", type=click.Path(path_type=Path), required=True, help="File to write.")
+@click.option("--flare", is_flag=True, help="Remove lens flare.")
+@click.option("--day", is_flag=True, help="Turn night into day.")
+@click.option("--night", is_flag=True, help="Turn day into night.")
+@click.option("--sr", type=click.Choice(["2"]), help="Super-resolution by this factor.")
+@click.option("--engine", "engine_ids", metavar="ID", multiple=True, help="An engine by its id; may be given again.")
+@click.option("--tier", type=click.Choice(["auto", "fast", "best"]), help="Which engine of a task.  [default: auto]")
+@click.option("--preset", metavar="NAME", help="Settings by name: dashcam, cinematic.")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings from a TOML file.")
+@click.option("--codec", type=click.Choice(["h264", "hevc", "av1", "ffv1"]), help="Video codec of OUT.  [default: h264]")
+@click.option("--crf", type=int, help="Quality of OUT: lower is better and larger.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the engines run.  [default: auto]")
+@click.option("--strength", type=float, metavar="0..1", help="How much of the engines' effect.  [default: 1]")
+@click.option(
+    "--protect", type=RECTANGLE, metavar="X,Y,W,H", multiple=True, help="Leave a rectangle as it was; may be given again."
+)
+@click.option("--no-temporal", is_flag=True, help="Do not blend over time.")
+@click.option("--start", type=TIME, help="Begin here: seconds or [HH:]MM:SS.")
+@click.option("--duration", type=TIME, help="Restore this much: seconds or [HH:]MM:SS.")
+@click.option("--strip-location", is_flag=True, help="Leave out GPS metadata and location tracks.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the result as JSON; - is stdout.")
+@click.option("--quiet", is_flag=True, help="Say nothing but errors and warnings.")
+@click.option(
+    "--engines-dir",
+    type=click.Path(path_type=Path),
+    envvar="VIDRESTORE_ENGINES",
+    show_envvar=True,
+    help="Folder of engines.",
+)
+def command(source: Path, output: Path, engines_dir: Path | None, json_file: str | None, **options: Any) -> None:
+    """Restore the video IN and write it to OUT, with all its other streams untouched.
+
+    Engines run in this order: --flare, then --day or --night, then --sr, then each --engine as given.
+    """
+    config = settle(overrides(options), preset=options["preset"], config=options["config"])
+    if not config.engines:
+        raise click.UsageError(f"No engine was asked for: give {CHOICES}.")
+    check_json_target(json_file)
+    from vidrestore.pipeline.job import Job
+
+    quiet = options["quiet"] or json_file == "-"
+    with Job(source, output, config, engines_dir=engines_dir, overwrite=options["overwrite"]) as job:
+        plan = job.plan()
+        if not quiet or options["dry_run"]:
+            click.echo(plan.line(), err=json_file == "-")
+        if options["dry_run"]:
+            write_json(json_file, {"dry_run": True, "plan": plan.as_dict()})
+            return
+        with progress_bar(plan, shown=not quiet and sys.stderr.isatty()) as progress:
+            result = job.run(progress)
+    write_json(json_file, result.as_dict())
+    report(result, quiet)
+
+
+def overrides(options: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the flags decide, as keys of RunConfig; what was not given is left to preset and defaults."""
+    if options["day"] and options["night"]:
+        raise click.UsageError("--day and --night exclude each other.")
+    tasks = [task for task in ("flare", "day", "night") if options[task]]
+    engines = (*tasks, *(["sr"] if options["sr"] else []), *options["engine_ids"])
+    given = {key: options[key] for key in ("tier", "device", "strength", "start", "duration") if options[key] is not None}
+    encode = {key: options[key] for key in ("codec", "crf") if options[key] is not None}
+    if engines:
+        given["engines"] = engines
+    if encode:
+        given["encode"] = encode
+    if options["protect"]:
+        given["protect"] = [dict(zip(("x", "y", "width", "height"), numbers, strict=True)) for numbers in options["protect"]]
+    if options["no_temporal"]:
+        given["temporal"] = {"enabled": False}
+    if options["strip_location"]:
+        given["strip_location"] = True
+    return given
+
+
+@contextmanager
+def progress_bar(plan: Plan, shown: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """A bar with frames, frames a second and the time left; None where nobody would see it."""
+    if not shown:
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=plan.frames, unit=" frames", dynamic_ncols=True, leave=False, file=sys.stderr) as bar:
+
+        def step(progress: Progress) -> None:
+            bar.update(progress.frames - bar.n)
+
+        yield step
+
+
+def report(result: Result, quiet: bool) -> None:
+    """The last lines: what was written, how it was checked, and warnings, which --quiet does not silence."""
+    if not quiet:
+        click.echo(f"{result.output}: {result.frames} frames, {result.fps:.2f} fps")
+        click.echo(result.verification_line)
+    for notice in result.notices:
+        click.secho(f"Note: {notice}", err=True, fg="yellow")

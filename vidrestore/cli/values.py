@@ -1,0 +1,51 @@
+"""Option values that are more than a number or a word."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+__all__ = ["RECTANGLE", "SIZE", "TIME"]
+
+CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
+
+
+class Time(click.ParamType):
+    """Seconds, or [HH:]MM:SS[.mmm], as a float of seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        match = CLOCK.fullmatch(value.strip())
+        if match is None:
+            self.fail(f"{value!r} is no time: give seconds (12.5) or [HH:]MM:SS (1:02:03.5).", param, ctx)
+        hours, minutes, seconds = match.groups()
+        if minutes is not None and (float(seconds) >= 60 or (hours is not None and int(minutes) >= 60)):
+            self.fail(f"{value!r} is no time: minutes and seconds end at 59.", param, ctx)
+        return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)
+
+
+class Numbers(click.ParamType):
+    """A fixed number of whole numbers, as a tuple of ints."""
+
+    def __init__(self, name: str, example: str, separator: str) -> None:
+        self.name = name
+        self._example = example
+        self._separator = separator
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = value.lower().split(self._separator)
+        if len(parts) != len(self._example.split(self._separator)) or not all(part.strip().isdecimal() for part in parts):
+            self.fail(f"{value!r} is not of the form {self._example}.", param, ctx)
+        return tuple(int(part) for part in parts)
+
+
+TIME = Time()
+RECTANGLE = Numbers("x,y,w,h", "10,20,300,40", ",")
+SIZE = Numbers("size", "1280x720", "x")

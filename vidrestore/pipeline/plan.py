@@ -1,0 +1,199 @@
+"""What a job is going to do, and what it did: two frozen records for people and for programs."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vidrestore.config import EncodeConfig
+from vidrestore.errors import DiskFullError
+from vidrestore.types import StreamInfo
+
+__all__ = ["EngineSummary", "Plan", "Progress", "Result", "Seconds", "check_space", "clock", "estimate_bytes", "size_text"]
+
+BITS_PER_PIXEL = {"h264": 0.20, "hevc": 0.13, "av1": 0.10, "ffv1": 7.0}
+"""Typical of night footage at the default crf; busy pictures need up to twice as much, calm ones a tenth."""
+DEFAULT_CRF = {"h264": 18, "hevc": 20, "av1": 28}
+CRF_HALVES = {"h264": 6, "hevc": 6, "av1": 10}
+"""Raising the crf by this much about halves the bit rate."""
+
+
+@dataclass(frozen=True)
+class EngineSummary:
+    """An engine that runs, as told to people and programs."""
+
+    id: str
+    task: str
+    tier: str
+    generative: bool
+    """True: it invents detail, so that the result is no evidence."""
+    licence: str
+    sha256: str | None
+    """Of its weights; None: it has none."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job before it runs. Estimates are marked as such; None where nothing is known."""
+
+    source: str
+    output: str
+    width: int
+    height: int
+    output_width: int
+    output_height: int
+    source_codec: str
+    frame_rate: float | None
+    """Average frames a second, from the header."""
+    frames: int | None
+    """Frames to restore, estimated from the header; None: the header does not say."""
+    engines: tuple[EngineSummary, ...]
+    device: str
+    description: str
+    """The engines in their own words: ids, runtime, device, precision."""
+    batch_size: int
+    threads: int
+    temporal: bool
+    codec: str
+    estimated_frame_seconds: float
+    """Seconds for one frame in engines and blending, measured on the first batch."""
+    estimated_seconds: float | None
+    estimate_basis: str
+    estimated_bytes: int | None
+    """Size of the output, by a rule of thumb."""
+    free_bytes: int
+    """Free space in the output's folder."""
+    settings: dict[str, Any]
+
+    @property
+    def generative(self) -> bool:
+        return any(engine.generative for engine in self.engines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    def line(self) -> str:
+        """What the start line says: size, frames, engines, device, estimated time and disk."""
+        size = f"{self.width}x{self.height}"
+        if (self.output_width, self.output_height) != (self.width, self.height):
+            size += f" -> {self.output_width}x{self.output_height}"
+        frames = "an unknown number of frames" if self.frames is None else f"{self.frames} frames"
+        seconds = "unknown" if self.estimated_seconds is None else f"about {clock(self.estimated_seconds)}"
+        disk = "unknown" if self.estimated_bytes is None else f"about {size_text(self.estimated_bytes)}"
+        return (
+            f"{size}, {frames} | {self.description}, {self.threads} threads | time {seconds} ({self.estimate_basis})"
+            f" | disk {disk} of {size_text(self.free_bytes)} free"
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is."""
+
+    frames: int
+    """Restored so far."""
+    total: int | None
+    """Expected in all; None if unknown."""
+    seconds: float
+    """Since the first frame was asked for."""
+
+    @property
+    def fps(self) -> float:
+        return self.frames / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Busy time of each part. They overlap: their sum may exceed the time that passed."""
+
+    decode: float
+    engine: float
+    blend: float
+    encode: float
+    verify: float
+    """Flushing the encoder, reading the written file again and renaming it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A job that has ended well."""
+
+    source: str
+    output: str
+    frames: int
+    """Frames read, restored and written: the same number."""
+    seconds: float
+    """Wall time of the job, planning and loading the engines not included."""
+    fps: float
+    width: int
+    height: int
+    engines: tuple[EngineSummary, ...]
+    device: str
+    stage_seconds: Seconds
+    peak_memory_bytes: int
+    """Highest resident memory of the process so far."""
+    device_peak_bytes: int | None
+    """Highest memory allocated on the GPU; None on the CPU."""
+    output_bytes: int
+    verification: dict[str, Any]
+    """The report of the check of the written file against the source."""
+    verification_line: str
+    notices: tuple[str, ...]
+    """What a user should know of the result."""
+    plan: Plan
+
+    @property
+    def generative(self) -> bool:
+        return any(engine.generative for engine in self.engines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self) | {"generative": self.generative}
+
+
+def estimate_bytes(info: StreamInfo, encode: EncodeConfig, frames: int | None) -> int | None:
+    """Bytes that `frames` pictures of `info`'s size will take, by a rule of thumb; None if `frames` is."""
+    if frames is None:
+        return None
+    bits = BITS_PER_PIXEL[encode.codec] * info.width * info.height * frames
+    if encode.crf is not None and encode.codec in DEFAULT_CRF:
+        bits *= 2.0 ** ((DEFAULT_CRF[encode.codec] - encode.crf) / CRF_HALVES[encode.codec])
+    return int(bits / 8)
+
+
+def check_space(output: Path, needed: int | None) -> int:
+    """Free bytes in `output`'s folder.
+
+    Raises:
+        DiskFullError: fewer than `needed`.
+    """
+    free = shutil.disk_usage(output.parent).free
+    if needed is not None and free < needed:
+        message = f"{output.parent} has {size_text(free)} free, and {output.name} will need about {size_text(needed)}."
+        raise DiskFullError(message, "Free some space or write to another disk; nothing was written.")
+    return free
+
+
+def clock(seconds: float) -> str:
+    """12 s, 3:05 min, 2:03:04 h."""
+    whole = round(seconds)
+    if whole < 1:
+        return "1 s"
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
+
+
+def size_text(size: int) -> str:
+    """Bytes in the unit that suits them."""
+    amount = float(size)
+    for unit in ("B", "KB", "MB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
