@@ -39,7 +39,7 @@ class Card(_Table):
     tier: Literal["fast", "best"]
     description: str
     architecture: str = Field(description="a key of vidrestore.models.ARCHITECTURES")
-    hyperparameters: dict[str, Any] = {}
+    hyperparameters: dict[str, Any] = Field({}, description="of the architecture")
     scale: int = Field(1, ge=1, le=8)
     range: Literal["0..1"] = Field("0..1", description="of the sRGB picture the network takes and gives")
     size_multiple: int = Field(1, ge=1, description="height and width the network takes are multiples of this")

@@ -94,8 +94,9 @@ class FusedEngine:
         """
         for box in self.protect:
             if box.x + box.width > info.width or box.y + box.height > info.height:
+                area = f"{box.x},{box.y},{box.width},{box.height}"
                 raise UsageError(
-                    f"The protected rectangle {box.x},{box.y},{box.width},{box.height} does not lie in the {info.width}x{info.height} picture.",
+                    f"The protected rectangle {area} does not lie in the {info.width}x{info.height} picture.",
                     "Give X,Y,W,H in pixels of the source picture.",
                 )
         return info.scaled(self.scale)
@@ -133,9 +134,7 @@ class FusedEngine:
         def run(tile: Tensor, whole: Whole) -> Tensor:
             return runtime.run(tile, thumbnail, whole)
 
-        output = run_tiled(
-            run, padded, tile=self.tile_size, halo=card.tile_halo, multiple=card.size_multiple, scale=card.scale
-        )
+        output = run_tiled(run, padded, tile=self.tile_size, halo=card.tile_halo, multiple=card.size_multiple, scale=card.scale)
         return output[..., : height * card.scale, : width * card.scale]
 
     def _keep(self, source: Tensor, picture: Tensor) -> Tensor:

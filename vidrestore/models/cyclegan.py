@@ -55,7 +55,13 @@ class ResnetGenerator(nn.Module):
     """
 
     def __init__(
-        self, outputs: int = 3, base: int = 64, blocks: int = 9, norm: Norm = "instance", upsamplings: int = 2, context: bool = False
+        self,
+        outputs: int = 3,
+        base: int = 64,
+        blocks: int = 9,
+        norm: Norm = "instance",
+        upsamplings: int = 2,
+        context: bool = False,
     ) -> None:
         super().__init__()
         wide = 4 * base
@@ -64,9 +70,7 @@ class ResnetGenerator(nn.Module):
             nn.Conv2d(base, 2 * base, 3, stride=2, padding=1), _norm(norm, 2 * base), nn.ReLU(inplace=True),
             nn.Conv2d(2 * base, wide, 3, stride=2, padding=1), _norm(norm, wide), nn.ReLU(inplace=True),
         )  # fmt: skip
-        self.context = (
-            nn.Sequential(nn.Linear(2 * wide, wide), nn.ReLU(inplace=True), nn.Linear(wide, wide)) if context else None
-        )
+        self.context = nn.Sequential(nn.Linear(2 * wide, wide), nn.ReLU(inplace=True), nn.Linear(wide, wide)) if context else None
         self.blocks = nn.Sequential(*(_ResidualBlock(wide, norm) for _ in range(blocks)))
         up: list[nn.Module] = []
         channels = wide

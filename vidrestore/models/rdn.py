@@ -22,9 +22,7 @@ class ResidualDenseBlock(nn.Module):
 
     def __init__(self, features: int, growth: int, convolutions: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            nn.Conv2d(features + index * growth, growth, 3, padding=1) for index in range(convolutions)
-        )
+        self.layers = nn.ModuleList(nn.Conv2d(features + index * growth, growth, 3, padding=1) for index in range(convolutions))
         self.fusion = nn.Conv2d(features + convolutions * growth, features, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,9 +43,7 @@ class _Core(nn.Module):
         self.shallow1 = nn.Conv2d(3, features, kernel, padding=pad)
         self.shallow2 = nn.Conv2d(features, features, kernel, padding=pad)
         self.blocks = nn.ModuleList(ResidualDenseBlock(features, growth, convolutions) for _ in range(blocks))
-        self.fusion = nn.Sequential(
-            nn.Conv2d(blocks * features, features, 1), nn.Conv2d(features, features, kernel, padding=pad)
-        )
+        self.fusion = nn.Sequential(nn.Conv2d(blocks * features, features, 1), nn.Conv2d(features, features, kernel, padding=pad))
         self.upsampling = _upsampling(upsampling, features, scale, kernel)
         self.last = nn.Conv2d(features, 3, kernel, padding=pad)
 
@@ -65,7 +61,8 @@ class _Core(nn.Module):
 def _upsampling(kind: str, features: int, scale: int, kernel: int) -> nn.Module:
     if kind == "transposed":
         # The kernel is twice the stride, so that every output pixel is covered by equally many taps (no checkerboard).
-        return nn.ConvTranspose2d(features, features, 2 * scale, stride=scale, padding=scale // 2)
+        kernel, pad = 2 * scale, (scale + 1) // 2
+        return nn.ConvTranspose2d(features, features, kernel, stride=scale, padding=pad, output_padding=2 * pad - scale)
     if kind != "subpixel":
         raise ValueError(f"upsampling must be 'subpixel' or 'transposed', got {kind!r}")
     steps = [2] * (scale.bit_length() - 1) if scale & (scale - 1) == 0 else [scale]
@@ -112,8 +109,6 @@ class RDN(RestorationNetwork):
         return residual + F.interpolate(picture, scale_factor=self.scale, mode=self.base, align_corners=False)
 
 
-def rdtn(
-    blocks: int = 5, convolutions: int = 4, growth: int = 24, features: int = 48, scale: int = 2, kernel: int = 3
-) -> RDN:
+def rdtn(blocks: int = 5, convolutions: int = 4, growth: int = 24, features: int = 48, scale: int = 2, kernel: int = 3) -> RDN:
     """The light residual dense transpose network: 0.49 M parameters as given (the founding project's had 889,923)."""
     return RDN(blocks, convolutions, growth, features, scale, kernel, upsampling="transposed", base="bilinear")

@@ -42,4 +42,5 @@ class Runtime(ABC):
         """See `RestorationNetwork.forward`; tensors lie on the runtime's device, float32."""
 
     def close(self) -> None:
-        """Give memory back. Safe to call twice."""
+        """Give the network's memory back. Safe to call twice."""
+        self.network = None  # type: ignore[assignment]

@@ -46,7 +46,8 @@ def data_root() -> Path:
     root = Path(os.environ.get("VIDRESTORE_DATA", "data"))
     if not root.is_dir():
         raise ConfigError(
-            f"There is no data folder {root}.", "Set VIDRESTORE_DATA to a folder of pictures; docs/data.md says how to lay it out."
+            f"There is no data folder {root}.",
+            "Set VIDRESTORE_DATA to a folder of pictures; docs/data.md says how to lay it out.",
         )
     return root
 

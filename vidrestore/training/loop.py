@@ -127,7 +127,9 @@ def train(
 
     networks = nn.ModuleDict(dict(state.average.module.items()))
     command = f"vidrestore train {config.as_posix()}"
-    written = export_engines(recipe, networks, pictures, state.step, state.seconds, str(where), command, engines_dir or Path("engines"))
+    written = export_engines(
+        recipe, networks, pictures, state.step, state.seconds, str(where), command, engines_dir or Path("engines")
+    )
     return TrainingResult(state.step, state.seconds, state.step >= recipe.loop.steps, figures, tuple(written))
 
 

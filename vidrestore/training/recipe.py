@@ -20,7 +20,7 @@ class EngineRecipe(Settings):
     tier: Literal["fast", "best"] = "best"
     description: str
     architecture: str
-    hyperparameters: dict[str, Any] = {}
+    hyperparameters: dict[str, Any] = Field({}, description="of the architecture")
     tile_halo: int = Field(0, ge=0)
     generative: bool = False
     licence: str = "Apache-2.0"

@@ -46,7 +46,8 @@ class FlareRemoval(Objective):
     def batch(self, rng: np.random.Generator) -> dict[str, Tensor]:
         pictures = self.pictures.train
         pairs = [
-            self._pair(rng, pictures[rng.integers(len(pictures))], self.options["p_untouched"]) for _ in range(self.recipe.loop.batch)
+            self._pair(rng, pictures[rng.integers(len(pictures))], self.options["p_untouched"])
+            for _ in range(self.recipe.loop.batch)
         ]
         sources, targets = zip(*pairs, strict=True)
         return {"input": to_tensor(list(sources)), "target": to_tensor(list(targets))}

@@ -111,6 +111,7 @@ class Translation(Objective):
         back_day, _ = self._apply(self.to_day, fake_night)
         same_day, _ = self._apply(self.to_day, real_day)
         same_night, _ = self._apply(self.to_night, real_night)
+        kept = (same_day - real_day).abs().mean() + (same_night - real_night).abs().mean()
         critic.requires_grad_(False)
         fooled = sum(((critic[name](fake) - 1) ** 2).mean() for name, fake in (("day", fake_day), ("night", fake_night)))
         critic.requires_grad_(True)
@@ -120,7 +121,7 @@ class Translation(Objective):
         return {
             "adversarial": every * options["adversarial"] * fooled,
             "cycle": every * options["cycle"] * ((back_night - real_night).abs().mean() + (back_day - real_day).abs().mean()),
-            "identity": every * options["identity"] * ((same_day - real_day).abs().mean() + (same_night - real_night).abs().mean()),
+            "identity": every * options["identity"] * kept,
         }
 
     def critic_terms(self, step: int) -> Terms:

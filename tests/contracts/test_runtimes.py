@@ -1,0 +1,58 @@
+"""What every runtime keeps to."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vidrestore.errors import RuntimeUnavailableError
+from vidrestore.models import build
+from vidrestore.runtimes import RUNTIMES, pick_device, runtime_class
+from vidrestore.runtimes.base import Runtime
+
+NETWORKS = {
+    "identity": {},
+    "bicubic": {"scale": 2},
+    "rdtn": {"blocks": 1, "convolutions": 2, "growth": 8, "features": 8},
+    "cyclegan-affine": {"base": 4, "blocks": 1, "thumbnail_size": 32},
+}
+
+
+@pytest.fixture(params=sorted(RUNTIMES))
+def runtime(request: pytest.FixtureRequest) -> type[Runtime]:
+    return runtime_class(request.param)
+
+
+@pytest.mark.parametrize("architecture", sorted(NETWORKS))
+def test_shape_dtype_and_repeatability(runtime: type[Runtime], architecture: str) -> None:
+    network = build(architecture, NETWORKS[architecture])
+    running = runtime(network, "cpu")
+    picture = torch.rand(2, 3, 24, 32, generator=torch.Generator().manual_seed(1))
+    thumbnail = picture[..., :16, :32] if network.thumbnail_size else None
+    first, second = running.run(picture, thumbnail), running.run(picture, thumbnail)
+    assert first.shape == (2, 3, 24 * network.scale, 32 * network.scale)
+    assert first.dtype == torch.float32
+    assert torch.equal(first, second)
+    running.close()
+    running.close()
+
+
+def test_a_device_that_is_not_there_is_refused_with_the_reason(runtime: type[Runtime]) -> None:
+    assert runtime.availability("cpu") is None
+    assert runtime.availability("abacus")
+    with pytest.raises(RuntimeUnavailableError, match="abacus"):
+        runtime(build("identity", {}), "abacus")
+
+
+def test_unknown_runtime() -> None:
+    with pytest.raises(RuntimeUnavailableError, match="no runtime 'steam'"):
+        runtime_class("steam")
+
+
+def test_asking_for_cuda_never_falls_back() -> None:
+    if torch.cuda.is_available():
+        assert pick_device("cuda") == "cuda" == pick_device("auto")
+    else:
+        assert pick_device("auto") == "cpu"
+        with pytest.raises(RuntimeUnavailableError, match="torch sees no CUDA device"):
+            pick_device("cuda")

@@ -1,0 +1,121 @@
+"""Each architecture: its size, its behaviour at the start, and what its paper says of it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from vidrestore.models import ARCHITECTURES, build
+from vidrestore.models.base import Whole
+from vidrestore.models.cyclegan import AffineTranslator, PatchDiscriminator, ResnetGenerator
+from vidrestore.models.rdn import RDN, ResidualDenseBlock
+from vidrestore.models.unetpp import FlareUNetPlusPlus
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_every_entry_of_the_table_can_be_built() -> None:
+    small = {"rdn": {"blocks": 1, "convolutions": 1}, "bicubic": {"scale": 3}}
+    for name in ARCHITECTURES:
+        network = build(name, small.get(name, {}))
+        picture = torch.rand(1, 3, 64, 64)
+        with torch.inference_mode():
+            output = network.eval()(picture, picture if network.thumbnail_size else None)
+        assert output.shape == (1, 3, 64 * network.scale, 64 * network.scale), name
+        assert output.dtype == torch.float32
+
+
+def test_rdtn_is_light() -> None:
+    network = build("rdtn", {})
+    assert parameters(network) <= 900_000
+    assert sum(isinstance(module, ResidualDenseBlock) for module in network.modules()) == 5
+    assert any(isinstance(module, nn.ConvTranspose2d) for module in network.modules())
+
+
+def test_rdn_has_the_papers_size() -> None:
+    """22 M parameters for x2 (16 blocks, 8 convolutions, G = G0 = 64), as the authors publish it."""
+    assert 21.5e6 < parameters(RDN()) < 22.6e6
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("upsampling", ["subpixel", "transposed"])
+def test_rdn_scales(scale: int, upsampling: str) -> None:
+    network = RDN(blocks=1, convolutions=1, growth=4, features=4, scale=scale, upsampling=upsampling)  # type: ignore[arg-type]
+    assert network(torch.rand(1, 3, 7, 9)).shape == (1, 3, 7 * scale, 9 * scale)
+
+
+def test_unknown_upsampling() -> None:
+    with pytest.raises(ValueError, match="upsampling"):
+        RDN(blocks=1, upsampling="magic")  # type: ignore[arg-type]
+
+
+def test_unetpp_has_four_supervised_nodes() -> None:
+    network = FlareUNetPlusPlus().eval()
+    layers = network.layers(torch.rand(2, 3, 64, 96))
+    assert layers.shape == (2, 4, 3, 32, 48)
+    assert torch.equal(network.combine(layers), layers.mean(dim=1))
+    assert torch.equal(FlareUNetPlusPlus(output="last").combine(layers), layers[:, 3])
+
+
+def test_unetpp_gradients_reach_every_weight() -> None:
+    network = FlareUNetPlusPlus()
+    network.layers(torch.rand(2, 3, 64, 64)).sum().backward()
+    missing = [name for name, parameter in network.core.heads.named_parameters() if parameter.grad is None]
+    assert not missing
+
+
+def test_flare_is_subtracted_in_linear_light() -> None:
+    scene, flare = torch.full((1, 3, 4, 4), 0.4), torch.full((1, 3, 2, 2), 0.3)
+    picture = (scene.pow(2.2) + 0.3**2.2).pow(1 / 2.2)
+    assert torch.allclose(FlareUNetPlusPlus.subtract(picture, flare), scene, atol=1e-5)
+    assert torch.allclose(FlareUNetPlusPlus.subtract(picture, torch.zeros_like(flare)), picture, atol=1e-3)
+
+
+def test_affine_map_is_what_it_says() -> None:
+    picture = torch.tensor([0.25, 0.04, 0.0]).reshape(1, 3, 1, 1)
+    rows = torch.tensor([[1.0, 0, 0, 0], [0, 2, 0, 0.1], [1, 1, 0, -0.2]]).reshape(1, 12, 1, 1)
+    output = AffineTranslator.apply_map(picture, rows).flatten()
+    assert torch.allclose(output, torch.tensor([0.5, 0.5, 0.5]), atol=1e-6)
+
+
+def test_tiles_share_the_map_of_the_whole_frame() -> None:
+    network = AffineTranslator(base=4, blocks=1, thumbnail_size=32).eval()
+    nn.init.normal_(network.core.up[-1].weight, std=0.5)
+    picture, thumbnail = torch.rand(1, 3, 40, 60), torch.rand(1, 3, 20, 32)
+    whole = network(picture, thumbnail)
+    tile = network(picture[..., 8:32, 16:48], thumbnail, Whole(40, 60, 8, 16))
+    assert torch.allclose(tile, whole[..., 8:32, 16:48], atol=1e-5)
+
+
+def test_affine_translator_needs_the_thumbnail() -> None:
+    with pytest.raises(ValueError, match="thumbnail"):
+        AffineTranslator(base=4, blocks=1)(torch.rand(1, 3, 8, 8))
+
+
+def test_cyclegan_generator_of_the_paper() -> None:
+    """11.4 M parameters with 9 blocks, and the picture's own size."""
+    network = ResnetGenerator()
+    assert 11.3e6 < parameters(network) < 11.5e6
+    assert ResnetGenerator(base=4, blocks=1)(torch.rand(1, 3, 32, 48)).shape == (1, 3, 32, 48)
+
+
+def test_shipped_generators_carry_no_instance_norm() -> None:
+    kinds = (nn.InstanceNorm2d, nn.LayerNorm, nn.GroupNorm)
+    for name in ("rdtn", "unetpp", "cyclegan-affine"):
+        assert not any(isinstance(module, kinds) for module in build(name, {}).modules()), name
+
+
+def test_patch_discriminator_sees_70_pixels() -> None:
+    network = PatchDiscriminator(base=4).eval()
+    picture = torch.rand(1, 3, 142, 142, requires_grad=True)
+    norms = [module for module in network.modules() if isinstance(module, nn.InstanceNorm2d)]
+    for norm in norms:  # its statistics see everything; the patch is what the convolutions see
+        norm.forward = lambda x: x  # type: ignore[method-assign]
+    output = network(picture)
+    output[0, 0, output.shape[2] // 2, output.shape[3] // 2].backward()
+    assert picture.grad is not None
+    rows = picture.grad.abs().sum(dim=(0, 1, 3)).nonzero().flatten()
+    assert int(rows.max() - rows.min() + 1) == 70

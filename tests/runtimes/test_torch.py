@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vidrestore.errors import RuntimeUnavailableError
+from vidrestore.models import build
+from vidrestore.runtimes.torch import TorchRuntime, native_precision
+
+SMALL = {"blocks": 1, "convolutions": 2, "growth": 8, "features": 8}
+
+
+def test_cpu_precision_follows_the_processor() -> None:
+    assert native_precision("cpu") == ("bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32")
+    assert native_precision("cuda") == "fp16"
+
+
+def test_only_the_core_loses_precision() -> None:
+    network = build("cyclegan-affine", {"base": 4, "blocks": 1, "thumbnail_size": 32})
+    TorchRuntime(network, "cpu", "bf16")
+    assert all(parameter.dtype == torch.bfloat16 for parameter in network.core.parameters())
+    assert network.identity.dtype == torch.float32
+
+
+def test_a_residual_is_added_in_fp32() -> None:
+    """Near white bf16 steps by 4/1023: a network that predicts nothing must leave a fine ramp alone."""
+    network = build("rdtn", SMALL)
+    for parameter in network.core.last.parameters():
+        parameter.detach().zero_()
+    ramp = torch.linspace(0.95, 1.0, 64).expand(1, 3, 4, 64).contiguous()
+    output = TorchRuntime(network, "cpu", "bf16").run(ramp)
+    expected = torch.nn.functional.interpolate(ramp, scale_factor=2, mode="bilinear")
+    assert torch.equal(output, expected)
+
+
+def test_unknown_precision() -> None:
+    with pytest.raises(RuntimeUnavailableError, match="no precision 'fp8'"):
+        TorchRuntime(build("rdtn", SMALL), "cpu", "fp8")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_cuda_fp16_agrees_with_cpu_fp32() -> None:
+    torch.manual_seed(0)
+    picture = torch.rand(2, 3, 64, 96)
+    exact = TorchRuntime(build("rdtn", SMALL), "cpu", "fp32")
+    copy = build("rdtn", SMALL)
+    copy.load_state_dict(exact.network.state_dict())
+    output = TorchRuntime(copy, "cuda").run(picture.cuda()).cpu()
+    assert (output - exact.run(picture)).abs().max() < 4 / 255
