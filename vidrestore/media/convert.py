@@ -92,7 +92,7 @@ def _rgb_canvas(width: int, height: int, chroma_location: str | None) -> av.Vide
         return frame
     frame.pts, frame.time_base = 0, Fraction(1, 1)
     graph = av.filter.Graph()
-    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=Fraction(1, 1))
+    source = graph.add_buffer(width=width, height=height, format=frame.format, time_base=Fraction(1, 1))
     tagged, sink = graph.add("setparams", f"chroma_location={chroma_location}"), graph.add("buffersink")
     source.link_to(tagged)
     tagged.link_to(sink)

@@ -102,10 +102,9 @@ class VideoDecoder:
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode from the start of the range; a second iteration begins anew."""
-        self.close()
         self._delivered, self._last = 0, None
         to_rgb = ToRGB(self.info.color)
-        for picture, pts in self._pictures():
+        for picture, pts in self.pictures():
             if (picture.width, picture.height) != (self.info.width, self.info.height):
                 raise MediaError(
                     f"The picture size changes from {self.info.width}x{self.info.height} to "
@@ -137,8 +136,8 @@ class VideoDecoder:
                 seconds=seconds,
             )
 
-    def _pictures(self) -> Iterator[tuple[av.VideoFrame, int]]:
-        """Decoded pictures of the range with their pts."""
+    def pictures(self) -> Iterator[tuple[av.VideoFrame, int]]:
+        """Pictures of the range as the decoder made them, with their pts: for callers that convert only some."""
         for picture, pts in self._from_start():
             if self._end is not None and pts >= self._end:
                 return

@@ -199,9 +199,15 @@ def _describe_video(
     )
 
 
+def _layout(stream: av.VideoStream) -> av.VideoFormat:
+    layout = stream.codec_context.format
+    assert layout is not None  # _pick_video refuses streams without a pixel format
+    return layout
+
+
 def _color(container: av.container.InputContainer, stream: av.VideoStream) -> ColorSpec:
     context = stream.codec_context
-    layout = context.format
+    layout = _layout(stream)
     tag = tags.AV_MATRICES.get(int(context.colorspace))
     tagged_range = tags.AV_RANGES.get(int(context.color_range))
     # The yuvj formats are FFmpeg's old way to say full range; RGB always is.
@@ -226,7 +232,7 @@ def _first_display_matrix(container: av.container.InputContainer, stream: av.Vid
     except av.error.FFmpegError:
         return None  # the decoder will say which frame is damaged
     side_data = frame.side_data.get("DISPLAYMATRIX") if frame is not None else None
-    return struct.unpack("<9i", bytes(side_data)[:36]) if side_data is not None else None
+    return struct.unpack("<9i", bytes(side_data)[:36]) if side_data is not None else None  # type: ignore[call-overload]
 
 
 def rotation_of(matrix: tuple[int, ...] | None) -> int:
@@ -267,7 +273,7 @@ def _chapter(entry: Any) -> Chapter:
 
 def _notices(stream: av.VideoStream, video: StreamInfo) -> list[str]:
     sentences = []
-    layout = stream.codec_context.format
+    layout = _layout(stream)
     if video.color.bit_depth > 8:
         sentences.append(f"The source has {video.color.bit_depth} bits a sample; it is restored and written in 8 bits.")
     if len(layout.components) in (2, 4):

@@ -92,7 +92,7 @@ def read_chroma_location(container: av.container.InputContainer, index: int) -> 
         av_logging.set_level(av_logging.VERBOSE)
         av_logging.set_libav_level(av_logging.VERBOSE)
         try:
-            described = container.dumps_format()
+            described = container.dumps_format()  # type: ignore[attr-defined]
         finally:
             av_logging.set_level(level)
             av_logging.set_libav_level(av_logging.INFO)

@@ -1,0 +1,128 @@
+"""Encoders: names, qualities, pixel formats and the options that make them write the same bits every time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import av
+import av.codec
+
+from vidrestore.config import EncodeConfig
+from vidrestore.errors import UnknownCodecError, UsageError
+from vidrestore.media import tags
+from vidrestore.types import ColorSpec, StreamInfo
+
+__all__ = ["ENCODERS", "Encoder", "choose_pixel_format", "configure", "encoder_options", "find_encoder", "output_color"]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """How one codec is written. `samplings`: chroma samplings it takes in 8 bits, best known first."""
+
+    name: str
+    crf: int | None
+    preset: str | None
+    samplings: tuple[str, ...]
+    largest_crf: int = 51
+
+
+ENCODERS = {
+    "h264": Encoder("libx264", 18, "veryfast", ("420p", "422p", "444p")),
+    "hevc": Encoder("libx265", 20, "veryfast", ("420p", "422p", "444p")),
+    "av1": Encoder("libsvtav1", 28, "8", ("420p",), largest_crf=63),
+    "ffv1": Encoder("ffv1", None, None, ("420p", "422p", "444p", "440p", "411p", "410p")),
+}
+
+
+def find_encoder(encode: EncodeConfig) -> Encoder:
+    """The encoder of a configuration; raises UnknownCodecError if this build lacks it, UsageError for a crf out of range."""
+    encoder = ENCODERS[encode.codec]
+    try:
+        av.codec.Codec(encoder.name, "w")
+    except av.codec.codec.UnknownCodecError:
+        raise UnknownCodecError(f"This build of FFmpeg has no encoder {encoder.name}.", "Choose another --codec.") from None
+    if encode.crf is not None and encode.crf > encoder.largest_crf:
+        raise UsageError(f"--crf {encode.crf} is out of range for {encode.codec}.", f"Use 0..{encoder.largest_crf}.")
+    return encoder
+
+
+def encoder_options(encode: EncodeConfig) -> dict[str, str]:
+    """Private options of the encoder. Thread counts are fixed by the configuration, never by the machine."""
+    encoder, threads = ENCODERS[encode.codec], encode.threads
+    if encode.codec == "ffv1":
+        return {"level": "3", "slices": "4", "slicecrc": "1", "g": "1"}
+    crf = encoder.crf if encode.crf is None else encode.crf
+    preset = encoder.preset if encode.preset == "auto" else encode.preset
+    options = {"crf": str(crf), "preset": str(preset)}
+    if encode.codec == "hevc":
+        options["x265-params"] = f"pools={threads}:frame-threads={min(threads, 16)}:log-level=error:info=0"
+    elif encode.codec == "av1":
+        options["svtav1-params"] = f"lp={min(threads, 6)}"
+    return options
+
+
+def choose_pixel_format(info: StreamInfo, encode: EncodeConfig) -> tuple[str, str | None]:
+    """(FFmpeg pixel format, notice or None): the source's chroma sampling in 8 bits where the encoder takes it.
+
+    Where it does not, 4:4:4 is taken, which loses nothing, else 4:2:0. Odd sizes cannot be halved, so they
+    get 4:4:4 too. Raises UsageError where an encoder can do neither.
+    """
+    encoder = ENCODERS[encode.codec]
+    wanted = _sampling(info.pixel_format)
+    odd = bool(info.width % 2 or info.height % 2) and encode.codec != "ffv1"
+    if wanted in encoder.samplings and not (odd and wanted != "444p"):
+        return f"yuv{wanted}", None
+    if "444p" in encoder.samplings:
+        why = f"the size {info.width}x{info.height} is odd" if odd else f"{encode.codec} cannot keep {info.pixel_format}"
+        return "yuv444p", f"The picture is written with full chroma resolution (yuv444p), because {why}."
+    if odd:
+        raise UsageError(
+            f"{encode.codec} cannot write the odd size {info.width}x{info.height}.", "Choose --codec h264, hevc or ffv1."
+        )
+    return "yuv420p", f"The picture is written as yuv420p, because {encode.codec} cannot keep {info.pixel_format}."
+
+
+def _sampling(pixel_format: str) -> str:
+    """420p, 422p, 444p ... of a source format of any depth; grey counts as 420p, RGB as 444p."""
+    layout = av.VideoFormat(pixel_format, 64, 64)
+    if layout.is_rgb:
+        return "444p"
+    if len(layout.components) < 3:
+        return "420p"
+    across, down = 64 // layout.chroma_width(64), 64 // layout.chroma_height(64)
+    return {(2, 2): "420p", (2, 1): "422p", (1, 1): "444p", (1, 2): "440p", (4, 1): "411p", (4, 4): "410p"}.get(
+        (across, down), "444p"
+    )
+
+
+def output_color(info: StreamInfo) -> ColorSpec:
+    """The colour the output is written in: the source's, tags included, in 8 bits.
+
+    Only a source whose numbers are not YUV by a matrix (RGB, YCgCo, ICtCp) cannot keep its tag: the output then names
+    the matrix that was used.
+    """
+    color = replace(info.color, bit_depth=8)
+    rgb = av.VideoFormat(info.pixel_format, 64, 64).is_rgb
+    if not rgb and color.tagged_matrix not in ("gbr", "ycgco", "ictcp", "bt2020c"):
+        return color
+    tag = {"bt601": "smpte170m", "bt709": "bt709", "bt2020": "bt2020nc"}[color.matrix]
+    return replace(color, tagged_matrix=tag, full_range=color.full_range, tagged_range="pc" if color.full_range else "tv")
+
+
+def configure(stream: Any, info: StreamInfo, color: ColorSpec, pixel_format: str, encode: EncodeConfig) -> None:
+    """Set size, format, colour tags, aspect and threads on a PyAV video stream, before it is opened."""
+    context = stream.codec_context
+    context.width, context.height, context.pix_fmt = info.width, info.height, pixel_format
+    context.time_base = info.time_base
+    context.thread_count = encode.threads
+    context.flags |= av.codec.context.Flags.bitexact
+    context.colorspace = tags.number_of(tags.AV_MATRICES, color.tagged_matrix)
+    context.color_primaries = tags.number_of(tags.AV_PRIMARIES, color.primaries)
+    context.color_trc = tags.number_of(tags.AV_TRANSFERS, color.transfer)
+    untagged = 2 if color.full_range else 0
+    context.color_range = tags.number_of(tags.AV_RANGES, color.tagged_range, unspecified=untagged)
+    if info.sample_aspect_ratio is not None:
+        context.sample_aspect_ratio = info.sample_aspect_ratio
+    if encode.codec == "hevc":
+        context.codec_tag = "hvc1"  # the tag Apple's players ask for in mp4 and mov

@@ -1,0 +1,79 @@
+"""Which words go along: file, stream and chapter metadata, with or without the place they were filmed at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from vidrestore.media.probe import Chapter, MediaInfo, StreamSummary
+
+__all__ = ["file_metadata", "needs_free_keys", "shifted_chapters", "stream_metadata"]
+
+# Facts about the old file's structure, or statistics of its streams: wrong in the new one, rewritten by the muxer.
+_STRUCTURE = re.compile(
+    r"^(major_brand|minor_version|compatible_brands|encoder|duration|bps|number_of_.*|_statistics_.*)(-.*)?$", re.I
+)
+_LOCATION = re.compile(r"(location|gps|geo|latitude|longitude|©xyz|^xyz)", re.I)
+
+# What the mp4 muxer writes as iTunes tags; other keys need QuickTime's free keys (movflags use_metadata_tags).
+_MP4_KEYS = frozenset(
+    {"title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright", "grouping", "lyrics"}
+    | {"description", "synopsis", "show", "episode_id", "network", "keywords", "track", "disc", "creation_time"}
+)
+
+
+def file_metadata(source: MediaInfo, comment: str, strip_location: bool) -> dict[str, str]:
+    """The source's own metadata, plus `comment` (which engines ran) after any comment that is there already."""
+    kept = _kept(source.metadata, strip_location)
+    if comment:
+        key = next((key for key in kept if key.lower() == "comment"), "comment")
+        kept[key] = f"{kept[key]}; {comment}" if kept.get(key) else comment
+    return kept
+
+
+def stream_metadata(stream: StreamSummary, strip_location: bool) -> dict[str, str]:
+    """A stream's language, title and so on."""
+    return _kept(stream.metadata, strip_location)
+
+
+def _kept(metadata: Mapping[str, str], strip_location: bool) -> dict[str, str]:
+    kept = {}
+    for key, value in metadata.items():
+        if _STRUCTURE.match(key) or (strip_location and _LOCATION.search(key)):
+            continue
+        base, dash, language = key.rpartition("-")
+        if dash and len(language) == 3 and metadata.get(base) == value:
+            continue  # the mov demuxer says some things twice: `location` and `location-eng`
+        kept[key] = value
+    return kept
+
+
+def needs_free_keys(container: str, metadata: Mapping[str, str]) -> bool:
+    """True if mp4 or mov would lose a key without QuickTime's free keys."""
+    if container == "mov":
+        return bool(set(metadata) - {"creation_time"})
+    return container == "mp4" and bool(set(metadata) - _MP4_KEYS)
+
+
+def shifted_chapters(chapters: tuple[Chapter, ...], shift: Fraction, end: Fraction | None) -> list[dict[str, Any]]:
+    """Chapters moved by `-shift` seconds, clipped to 0..end; those wholly outside are left out."""
+    moved = []
+    for chapter in chapters:
+        offset = round(shift / chapter.time_base)
+        last = None if end is None else round(end / chapter.time_base)
+        start, stop = max(0, chapter.start - offset), chapter.end - offset
+        stop = stop if last is None else min(stop, last)
+        if stop <= start and chapter.end > chapter.start:
+            continue
+        moved.append(
+            {
+                "id": chapter.id,
+                "start": start,
+                "end": stop,
+                "time_base": chapter.time_base,
+                "metadata": dict(chapter.metadata),
+            }
+        )
+    return moved

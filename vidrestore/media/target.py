@@ -1,0 +1,98 @@
+"""Where the output goes: refused early if it cannot, written under a temporary name, given its name when whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from vidrestore.errors import (
+    DiskFullError,
+    FolderMissingError,
+    MediaError,
+    NotWritableError,
+    OutputExistsError,
+    SameFileError,
+    StorageError,
+    UsageError,
+    VidrestoreError,
+)
+
+__all__ = ["CONTAINERS", "PendingFile", "check_target", "storage_error"]
+
+CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+"""Extension of the output to FFmpeg's name of the muxer."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def check_target(target: Path, source: Path | None, overwrite: bool = False) -> None:
+    """Raise now what would otherwise go wrong after hours: nothing is written, `source` may be None.
+
+    Raises:
+        UsageError: an unknown extension, or `target` is a folder.
+        SameFileError: the output is the input, also through a symbolic or hard link.
+        OutputExistsError: the output is there and `overwrite` is False.
+        FolderMissingError, NotWritableError: the target folder.
+    """
+    if target.suffix.lower() not in CONTAINERS:
+        raise UsageError(f"{target.name} has no extension that can be written.", f"Use one of {', '.join(sorted(CONTAINERS))}.")
+    folder = target.parent
+    if not folder.is_dir():
+        raise FolderMissingError(f"There is no folder {folder}.")
+    if source is not None and target.exists() and source.exists() and target.samefile(source):
+        raise SameFileError(f"The output {target} is the input.")
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder.", "Give the output a file name.")
+    if target.exists() and not overwrite:
+        raise OutputExistsError(f"{target} exists already.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise NotWritableError(f"The folder {folder} may not be written to.")
+
+
+def storage_error(error: Exception, target: Path) -> VidrestoreError:
+    """The storage error that an OSError of the system or of FFmpeg means, for raising."""
+    number = abs(getattr(error, "errno", 0) or 0)
+    if number in _FULL:
+        return DiskFullError(f"There is no space left for {target}.")
+    if number in _REFUSED:
+        return NotWritableError(f"The folder {target.parent} may not be written to.")
+    if isinstance(error, OSError) and number:
+        return StorageError(f"Writing {target} failed: {os.strerror(number)}.", "Check the disk.")
+    reason = str(getattr(error, "strerror", None) or error).rstrip(".")
+    return MediaError(f"{target} could not be written: {reason}.", "Try another container or --codec.")
+
+
+class PendingFile:
+    """A file beside `target` under a hidden temporary name, until `commit` gives it the name or `discard` removes it."""
+
+    def __init__(self, target: Path, overwrite: bool) -> None:
+        self.target = target
+        self.path = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+        self._overwrite = overwrite
+        try:
+            self.path.unlink(missing_ok=True)
+            self.path.touch()
+        except OSError as error:
+            raise storage_error(error, target) from None
+
+    def commit(self) -> None:
+        """Flush to the disk, then rename: whoever sees the name sees a whole file."""
+        try:
+            with self.path.open("rb+") as file:
+                os.fsync(file.fileno())
+            if self.target.exists() and not self._overwrite:
+                raise OutputExistsError(f"{self.target} appeared while it was being written.")
+            self.path.replace(self.target)
+            folder = os.open(self.target.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise storage_error(error, self.target) from None
+
+    def discard(self) -> None:
+        """Remove the temporary file; harmless after `commit`."""
+        self.path.unlink(missing_ok=True)
