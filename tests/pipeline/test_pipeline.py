@@ -23,10 +23,8 @@ from vidrestore.errors import (
     FrameFailedError,
     NotWritableError,
     OutOfMemoryError,
-    StorageError,
     WeightsError,
 )
-from vidrestore.pipeline.faults import storage_fault
 from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.pipeline import Pipeline, Tally
 from vidrestore.pipeline.stages import EngineStage, KeepRectangles, Stage
@@ -214,11 +212,11 @@ def test_a_full_disk_stops_everything(at: int) -> None:
         run(clip(23), sink=Kept(at, OSError(errno.ENOSPC, "No space left on device")))
 
 
-def test_storage_faults() -> None:
-    path = Path("/somewhere/out.mp4")
-    assert isinstance(storage_fault(OSError(errno.EROFS, "read-only"), path), NotWritableError)
-    assert type(storage_fault(OSError(errno.EIO, "I/O error"), path)) is StorageError
-    assert storage_fault(ValueError("no"), path) is None
+def test_an_unwritable_folder_and_an_unforeseen_fault_of_the_sink() -> None:
+    with pytest.raises(NotWritableError):
+        run(clip(5), sink=Kept(1, OSError(errno.EROFS, "read-only")))
+    with pytest.raises(LookupError, match="odd"):
+        run(clip(5), sink=Kept(1, LookupError("odd")))
 
 
 def test_a_failing_progress_callback_stops_the_run() -> None:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from vidrestore.errors import (
-    DiskFullError,
-    FolderMissingError,
-    NotWritableError,
-    OutOfMemoryError,
-    StorageError,
-    VidrestoreError,
-)
+from vidrestore.errors import OutOfMemoryError, VidrestoreError
+from vidrestore.media.target import storage_error
 
-__all__ = ["memory_fault", "storage_fault"]
-
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+__all__ = ["explained", "memory_fault", "memory_guard"]
 
 
 def memory_fault(error: BaseException, doing: str) -> OutOfMemoryError | None:
@@ -27,22 +19,37 @@ def memory_fault(error: BaseException, doing: str) -> OutOfMemoryError | None:
 
     torch has no exception class for the host's memory: its CPU allocator raises a RuntimeError that says so in words.
     """
-    words = str(error)
-    on_host = isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in words)
+    on_host = isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
     if isinstance(error, torch.OutOfMemoryError):
         return OutOfMemoryError(f"The GPU's memory is used up while {doing}.")
     return OutOfMemoryError(f"The machine's memory is used up while {doing}.") if on_host else None
 
 
-def storage_fault(error: BaseException, output: Path) -> VidrestoreError | None:
-    """The error to raise when `error` is the disk's or the folder's refusal to hold `output`, else None."""
-    code = getattr(error, "errno", None)  # PyAV's errors have one too and are not all OSErrors
-    if code in FULL:
-        return DiskFullError(f"There is no space left for {output.name} in {output.parent}.")
-    if code in REFUSED:
-        return NotWritableError(f"{output.parent} cannot be written to.")
-    if code == errno.ENOENT:
-        return FolderMissingError(f"The folder {output.parent} has gone.")
-    if isinstance(error, OSError):
-        return StorageError(f"{output} cannot be written: {error.strerror or error}.", "Check the disk.")
-    return None
+def explained(error: BaseException, doing: str, output: Path | None = None) -> BaseException:
+    """`error` in our words, with itself as the cause; unchanged where there is no better word for it.
+
+    Args:
+        error: what was raised.
+        doing: what was being done, as in "while restoring frame 3".
+        output: the file being written, if any.
+    """
+    if isinstance(error, VidrestoreError):
+        return error
+    fault: VidrestoreError | None = memory_fault(error, doing)
+    if fault is None and output is not None and isinstance(error, OSError):
+        fault = storage_error(error, output)
+    if fault is None:
+        return error
+    fault.__cause__ = error
+    return fault
+
+
+@contextmanager
+def memory_guard(doing: str) -> Iterator[None]:
+    """Inside, running out of memory raises our OutOfMemoryError."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if fault := memory_fault(error, doing):
+            raise fault from error
+        raise

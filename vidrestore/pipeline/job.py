@@ -18,10 +18,12 @@ from vidrestore.engine.fused import FusedEngine
 from vidrestore.errors import EmptyVideoError, InterruptedJob, UsageError, VerificationError
 from vidrestore.media.decode import VideoDecoder
 from vidrestore.media.encode import VideoWriter
+from vidrestore.media.encoders import find_encoder
 from vidrestore.media.probe import MediaInfo, probe, require_restorable
-from vidrestore.media.target import check_target
+from vidrestore.media.remux import plan_streams
+from vidrestore.media.target import CONTAINERS, check_target
 from vidrestore.media.verify import VerifyReport
-from vidrestore.pipeline.faults import memory_fault, storage_fault
+from vidrestore.pipeline.faults import memory_guard
 from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.machine import available_cores, peak_memory
 from vidrestore.pipeline.pipeline import Pipeline, Tally
@@ -95,7 +97,8 @@ class Job:
             UsageError, MediaError, EngineError, RuntimeFailure, StorageError: what would stop the run.
         """
         if self._plan is None:
-            self._plan = self._make_plan()
+            with memory_guard("preparing the job"):
+                self._plan = self._make_plan()
         return self._plan
 
     def run(self, progress: Callable[[Progress], None] | None = None) -> Result:
@@ -119,7 +122,8 @@ class Job:
         began = time.perf_counter()
         with Interrupts() as interrupts:
             try:
-                tally, report, verify = self._execute(interrupts, count)
+                with memory_guard("writing the output"):
+                    tally, report, verify = self._execute(interrupts, count)
             except KeyboardInterrupt:
                 of = "" if plan.frames is None else f" of {plan.frames}"
                 raise InterruptedJob(f"Stopped after {done}{of} frames; nothing was left behind.") from None
@@ -131,9 +135,11 @@ class Job:
         config = self.config
         if not config.engines:
             raise UsageError("No engine was asked for.", "Name at least one: flare, day, night, sr or an engine's id.")
-        check_target(self.source, self.output, overwrite=self._overwrite)
+        check_target(self.output, self.source, self._overwrite)
         media = self._media = probe(self.source)
         require_restorable(media)
+        find_encoder(config.encode)
+        plan_streams(media, CONTAINERS[self.output.suffix.lower()], config.strip_location)
         out_info = self._load(media)
         frames = expected_frames(media.video, config.start, config.duration)
         size = estimate_bytes(out_info, config.encode, frames)
@@ -257,12 +263,8 @@ class Job:
             self._source_notices = decoder.notices
             check_count(tally, self.source)
             began = time.perf_counter()
-            try:
-                with interrupts.armed():
-                    report = writer.finish()
-            except (MemoryError, OSError) as error:
-                fault = memory_fault(error, "finishing the output") or storage_fault(error, self.output)
-                raise (fault or error) from error
+            with interrupts.armed():
+                report = writer.finish()
             return tally, report, time.perf_counter() - began
 
     def _decoder(self, media: MediaInfo) -> VideoDecoder:
@@ -291,6 +293,7 @@ class Job:
         notices = list(dict.fromkeys([*self._source_notices, *report.notices]))
         if invented:
             notices.append(EVIDENCE_NOTICE.format(engines=" and ".join(invented)))
+        findings = [line for line in report.lines() if line not in report.notices]
         on_gpu = plan.device.startswith("cuda")
         return Result(
             source=plan.source,
@@ -307,7 +310,7 @@ class Job:
             device_peak_bytes=torch.cuda.max_memory_allocated() if on_gpu else None,
             output_bytes=self.output.stat().st_size,
             verification=report.as_dict(),
-            verification_line=report.line(),
+            verification_line=f"Verified: {'; '.join(findings)}.",
             notices=tuple(notices),
             plan=plan,
         )

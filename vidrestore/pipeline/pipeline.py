@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vidrestore.buffer import BufferClosed, RingBuffer
-from vidrestore.errors import VidrestoreError
-from vidrestore.pipeline.faults import memory_fault, storage_fault
+from vidrestore.pipeline.faults import explained
 from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.stages import Clocked, EngineStage, Stage
 from vidrestore.types import Batch, Frame
@@ -159,8 +158,7 @@ class Pipeline:
         except BufferClosed:
             pass
         except BaseException as error:
-            fault = memory_fault(error, f"decoding frame {self._decoded}")
-            self._buffer.fail(_because(fault, error))
+            self._buffer.fail(explained(error, f"decoding frame {self._decoded}"))
 
     def _encode(self) -> None:
         """The encoding thread: after a failure it goes on taking frames, so that the caller never waits in vain."""
@@ -172,16 +170,5 @@ class Pipeline:
                 self._sink.write(frame)
                 self._written += 1
             except BaseException as error:
-                fault: VidrestoreError | None = None
-                if not isinstance(error, VidrestoreError):
-                    fault = memory_fault(error, f"encoding frame {frame.index}") or storage_fault(error, self._output)
-                self._encode_failure = _because(fault, error)
+                self._encode_failure = explained(error, f"encoding frame {frame.index}", self._output)
             self._encode_seconds += time.perf_counter() - began
-
-
-def _because(fault: VidrestoreError | None, error: BaseException) -> BaseException:
-    """`fault` with `error` as its cause; `error` itself where there is no better word for it."""
-    if fault is None:
-        return error
-    fault.__cause__ = error
-    return fault
