@@ -42,6 +42,7 @@ _REFERENCE = 550.0
 _GHOST_SIZE = 96
 _GHOST_COUNT = 12
 _GAIN_LIMITS = (1e-5, 1e3)
+_DARK = 0.1  # mean luminance below which a picture counts as taken at night
 
 
 class FlarePair(NamedTuple):
@@ -313,8 +314,10 @@ def composite_flare(
     settings = settings or FlareSettings()
     bank = bank or FlareBank(rng, count=lights[1])
     linear = srgb_to_linear(as_picture(clean_srgb))
-    existing = _find_lamps(rng, linear)
-    scene = _set_exposure(rng, linear, settings)
+    dark = float(luminance(linear).mean()) < _DARK
+    # By day, what is bright and small is paint or glass; in a dark picture it is a lamp.
+    existing = _find_lamps(rng, linear) if dark else []
+    scene = _set_exposure(rng, linear, dark, settings)
     lamps = _place_lamps(rng, scene, existing, int(rng.integers(lights[0], lights[1] + 1)))
     shot, read = (float(np.exp(rng.uniform(*np.log(bounds)))) for bounds in (settings.shot, settings.read))
     noise = sensor_noise(rng, scene, shot, read, grain=float(rng.uniform(0.0, 0.6)))
@@ -327,10 +330,9 @@ def composite_flare(
     return FlarePair(linear_to_srgb(scene + flare + noise), target, flare)
 
 
-def _set_exposure(rng: np.random.Generator, linear: Picture, settings: FlareSettings) -> Picture:
+def _set_exposure(rng: np.random.Generator, linear: Picture, dark: bool, settings: FlareSettings) -> Picture:
     """The scene at night: relit when it is a day picture (mostly), else only a little darker or brighter."""
-    mean = float(luminance(linear).mean())
-    if mean > 0.1 and rng.random() < settings.p_darken:
+    if not dark and rng.random() < settings.p_darken:
         night = NightSettings(exposure=(1 / 30, 1 / 4), headlights=(0.0, 3.0))
         return relight(rng, linear, night)
     return linear * float(np.exp(rng.uniform(np.log(0.6), np.log(1.1))))
