@@ -28,15 +28,16 @@ def _norm(kind: Norm, channels: int) -> nn.Module:
 class _ResidualBlock(nn.Module):
     def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
+        last = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
+        if norm == "none":  # without normalisation a block begins as the identity (Fixup, Zhang et al. 2019)
+            nn.init.zeros_(last.weight)
         self.body = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect"),
             _norm(norm, channels),
             nn.ReLU(inplace=True),
-            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect"),
+            last,
             _norm(norm, channels),
         )
-        if norm == "none":  # without normalisation a block begins as the identity (Fixup, Zhang et al. 2019)
-            nn.init.zeros_(self.body[3].weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
@@ -125,12 +126,16 @@ class AffineTranslator(RestorationNetwork):
         thumbnail_size: longest side of what the body sees, pixels; the map has half that size.
     """
 
+    core: ResnetGenerator
+    identity: Tensor
+
     def __init__(self, base: int = 16, blocks: int = 5, thumbnail_size: int = 192) -> None:
         super().__init__()
         self.thumbnail_size = thumbnail_size
         self.core = ResnetGenerator(12, base, blocks, norm="none", upsamplings=1, context=True)
         with torch.no_grad():  # begins as the identity (of the square root)
             head = self.core.up[-1]
+            assert isinstance(head, nn.Conv2d) and head.bias is not None
             head.weight.mul_(0.1)
             head.bias.zero_()
         self.register_buffer("identity", torch.eye(3, 4).reshape(1, 12, 1, 1), persistent=False)

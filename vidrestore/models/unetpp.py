@@ -39,8 +39,10 @@ class _Core(nn.Module):
         # The library's last block only enlarges X(0,4) to full size. A flare layer is smooth: half size is enough.
         del self.decoder.blocks[f"x_0_{self.depth}"]
         widths = [self.decoder.blocks[f"x_{index}_{self.depth - 1}"].out_channels for index in reversed(range(self.depth))]
-        self.heads = nn.ModuleList(nn.Conv2d(width, 3, 3, padding=1) for width in widths)
-        for head in self.heads:
+        heads = [nn.Conv2d(width, 3, 3, padding=1) for width in widths]
+        self.heads = nn.ModuleList(heads)
+        for head in heads:
+            assert head.bias is not None
             nn.init.constant_(head.bias, -2.5)  # sigmoid(-2.5) = 0.08: begins by removing almost nothing
 
     def forward(self, picture: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class TorchRuntime(Runtime):
         self.precision = native_precision(device) if precision == "auto" else precision
         if self.precision not in _DTYPES:
             raise RuntimeUnavailableError(f"The torch runtime has no precision {precision!r}.", "Use fp32, bf16 or fp16.")
-        network.eval().to(device=device, memory_format=torch.channels_last)
+        network.eval().to(device).to(memory_format=torch.channels_last)
         network.core.to(_DTYPES[self.precision])
 
     @classmethod

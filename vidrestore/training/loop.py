@@ -7,6 +7,7 @@ engines/<id>/. Batches depend on the seed and the step alone, so a run that was 
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -53,6 +54,12 @@ class _State:
     step: int = 0
     seconds: float = 0.0
 
+    @property
+    def averaged(self) -> nn.ModuleDict:
+        """The networks as their moving average has them."""
+        assert isinstance(self.average.module, nn.ModuleDict)
+        return self.average.module
+
     def save(self, path: Path) -> None:
         critic = self.objective.critic
         state = {
@@ -84,7 +91,7 @@ def learning_rate(loop: LoopRecipe, step: int) -> float:
     if step < loop.warmup:
         return loop.learning_rate * (step + 1) / loop.warmup
     done = (step - loop.warmup) / max(1, loop.steps - loop.warmup)
-    return loop.learning_rate * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(1.0, done))))
+    return loop.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
 def train(
@@ -125,23 +132,22 @@ def train(
 
     figures = _run(state, recipe, folder, where, max_minutes)
 
-    networks = nn.ModuleDict(dict(state.average.module.items()))
     command = f"vidrestore train {config.as_posix()}"
     written = export_engines(
-        recipe, networks, pictures, state.step, state.seconds, str(where), command, engines_dir or Path("engines")
+        recipe, state.averaged, pictures, state.step, state.seconds, str(where), command, engines_dir or Path("engines")
     )
     return TrainingResult(state.step, state.seconds, state.step >= recipe.loop.steps, figures, tuple(written))
 
 
 def _prepare(recipe: Recipe, objective: Objective, device: torch.device) -> _State:
     loop = recipe.loop
-    objective.networks.to(device, memory_format=torch.channels_last)
+    objective.networks.to(device).to(memory_format=torch.channels_last)
     average = AveragedModel(objective.networks, multi_avg_fn=get_ema_multi_avg_fn(loop.ema), use_buffers=True)
     parameters = list(objective.networks.parameters())
     optimiser = torch.optim.AdamW(parameters, lr=loop.learning_rate, betas=(0.9, 0.99), weight_decay=loop.weight_decay)
     critic_optimiser = None
     if objective.critic is not None:
-        objective.critic.to(device, memory_format=torch.channels_last)
+        objective.critic.to(device).to(memory_format=torch.channels_last)
         critic_optimiser = torch.optim.AdamW(objective.critic.parameters(), lr=loop.learning_rate / 4, betas=(0.5, 0.99))
     return _State(objective, average, optimiser, critic_optimiser)
 
@@ -168,10 +174,10 @@ def _run(state: _State, recipe: Recipe, folder: Path, device: torch.device, max_
                     board.add_scalar(f"loss/{name}", value, state.step)
             if state.step % loop.checkpoint_every == 0 or state.step == loop.steps:
                 state.save(folder / "checkpoint.pt")
-                figures = _validate(objective, state.average, folder, state.step, board)
+                figures = _validate(state, folder, board)
                 bar.write(f"step {state.step}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
         state.save(folder / "checkpoint.pt")
-        return figures or _validate(objective, state.average, folder, state.step, board)
+        return figures or _validate(state, folder, board)
     finally:
         bar.close()
         board.close()
@@ -211,14 +217,14 @@ def _precision(loop: LoopRecipe, device: torch.device) -> AbstractContextManager
     return torch.autocast(device.type, torch.bfloat16) if loop.precision == "bf16" else nullcontext()
 
 
-def _validate(objective: Objective, average: AveragedModel, folder: Path, step: int, board: Any) -> dict[str, float]:
-    networks = average.module.eval()
+def _validate(state: _State, folder: Path, board: Any) -> dict[str, float]:
+    networks = state.averaged.eval()
     with torch.inference_mode():
-        figures, sheet = objective.validate(networks)
+        figures, sheet = state.objective.validate(networks)
     networks.train()
     for name, value in figures.items():
-        board.add_scalar(f"held_out/{name}", value, step)
+        board.add_scalar(f"held_out/{name}", value, state.step)
     samples = folder / "samples"
     samples.mkdir(exist_ok=True)
-    cv2.imwrite(str(samples / f"{step:07d}.png"), sheet[:, :, ::-1])
+    cv2.imwrite(str(samples / f"{state.step:07d}.png"), sheet[:, :, ::-1])
     return figures

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from vidrestore.models import build as build_network
+from vidrestore.models.base import RestorationNetwork
 from vidrestore.training.data import Pictures
 from vidrestore.training.recipe import Recipe
 
-__all__ = ["Objective", "Terms", "options_of", "psnr", "to_tensor"]
+__all__ = ["Objective", "Terms", "network_of", "options_of", "psnr", "to_tensor"]
 
 Terms = dict[str, Tensor]
 """Loss terms by name, already weighted; their sum is minimised."""
@@ -49,6 +50,13 @@ class Objective:
     def validate(self, networks: nn.ModuleDict) -> tuple[dict[str, float], np.ndarray]:
         """Figures on the held-out pictures and a sample sheet (H, W, 3) uint8."""
         raise NotImplementedError
+
+
+def network_of(networks: nn.ModuleDict, engine_id: str) -> RestorationNetwork:
+    """One of the networks, as what it is."""
+    network = networks[engine_id]
+    assert isinstance(network, RestorationNetwork)
+    return network
 
 
 def options_of(recipe: Recipe, defaults: dict[str, float]) -> dict[str, float]:

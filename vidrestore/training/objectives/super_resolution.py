@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vidrestore.training.data import Pictures
 from vidrestore.training.degradations.sr import downscale, video_like
-from vidrestore.training.objectives.base import Objective, Terms, options_of, psnr, to_tensor
+from vidrestore.training.objectives.base import Objective, Terms, network_of, options_of, psnr, to_tensor
 from vidrestore.training.recipe import Recipe
 
 __all__ = ["SuperResolution"]
@@ -22,8 +22,8 @@ class SuperResolution(Objective):
     def __init__(self, recipe: Recipe, pictures: Pictures) -> None:
         super().__init__(recipe, pictures)
         self.options = options_of(recipe, {"video_like": 0.0, "weight_l1": 0.0, "detail": 0.5})
-        (self.network,) = self.networks.values()
-        self.scale = int(self.network.scale)
+        self.network = network_of(self.networks, recipe.engines[0].id)
+        self.scale = self.network.scale
         self.pairs = [self._pair(picture) for picture in pictures.train]
         self.held_out = [self._pair(picture[:320, :320]) for picture in pictures.held_out]
 

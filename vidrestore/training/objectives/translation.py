@@ -18,7 +18,7 @@ from vidrestore.engine.processing import make_thumbnail
 from vidrestore.models.cyclegan import AffineTranslator, PatchDiscriminator
 from vidrestore.training.data import Pictures, random_crop
 from vidrestore.training.degradations.night import simulate_night
-from vidrestore.training.objectives.base import Objective, Terms, options_of, psnr, to_tensor
+from vidrestore.training.objectives.base import Objective, Terms, network_of, options_of, psnr, to_tensor
 from vidrestore.training.recipe import Recipe
 
 __all__ = ["Translation"]
@@ -88,11 +88,11 @@ class Translation(Objective):
     def terms(self, batch: Mapping[str, Tensor], step: int) -> Terms:
         day, day_map = self._apply(self.to_day, batch["night"])
         night, night_map = self._apply(self.to_night, batch["day"])
-        smooth = sum(m.diff(dim=d).abs().mean() for m in (day_map, night_map) for d in (2, 3))
+        slopes = [m.diff(dim=d).abs().mean() for m in (day_map, night_map) for d in (2, 3)]
         terms: Terms = {
             "day": (day - batch["day"]).abs().mean() + ((day - batch["day"]) ** 2).mean(),
             "night": (night - batch["night"]).abs().mean(),
-            "smoothness": self.options["smoothness"] * smooth,
+            "smoothness": self.options["smoothness"] * torch.stack(slopes).sum(),
         }
         self._made = {}
         every = int(self.options["adversarial_every"])
@@ -136,7 +136,7 @@ class Translation(Objective):
 
     def validate(self, networks: nn.ModuleDict) -> tuple[dict[str, float], np.ndarray]:
         ids = {engine.task: engine.id for engine in self.recipe.engines}
-        to_day, to_night = networks[ids["day"]], networks[ids["night"]]
+        to_day, to_night = network_of(networks, ids["day"]), network_of(networks, ids["night"])
         day_figures, night_figures, rows = [], [], []
         for source, target in self.held_out:
             night, day = to_tensor([source]), to_tensor([target])
