@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,7 @@ from vidrestore.errors import EmptyVideoError, UnsupportedStreamError, Vidrestor
 from vidrestore.media.convert import FromRGB
 from vidrestore.media.decode import pts_range
 from vidrestore.media.encoders import choose_pixel_format, configure, encoder_options, find_encoder, output_color
-from vidrestore.media.metadata import file_metadata, needs_free_keys, shifted_chapters, stream_metadata
+from vidrestore.media.metadata import file_metadata, free_keys, shifted_chapters, stream_metadata
 from vidrestore.media.probe import MediaInfo, StreamSummary, open_input
 from vidrestore.media.remux import CopiedStream, StreamCopier, plan_streams
 from vidrestore.media.target import CONTAINERS, PendingFile, check_target, storage_error
@@ -157,10 +158,9 @@ class VideoWriter:
         """Let go of both files; removes what was written unless `finish` succeeded."""
         container, self._container = self._container, None
         if container is not None:
-            try:
+            # The file is thrown away: why it could not be closed was said already, or does not matter.
+            with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
                 container.close()
-            except (av.error.FFmpegError, OSError, ValueError):
-                pass  # the file is thrown away; why it could not be closed was said already, or does not matter
         if self._copier is not None:
             self._copier.close()
         self._pending.discard()
@@ -192,7 +192,11 @@ class VideoWriter:
             options["default_mode"] = "passthrough"
             return options
         flags = "+faststart"
-        if needs_free_keys(self._format, metadata):
+        free = free_keys(self._format, metadata)
+        if free and self._format == "mp4" and any(stream.attached_picture for stream in self.source.streams):
+            # The muxer writes either cover art or free keys. Pictures are footage, so the words give way.
+            self.notices += (f"Beside cover art, .mp4 cannot hold the metadata {', '.join(sorted(free))}; .mkv can.",)
+        elif free:
             flags += "+use_metadata_tags"
         # Edit lists count in the movie's timescale; the usual 1/1000 would round the first pts.
         bases = [self.info.time_base, *(stream.time_base for stream in self.source.streams if stream.type == "audio")]

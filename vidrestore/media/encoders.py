@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,5 +125,7 @@ def configure(stream: Any, info: StreamInfo, color: ColorSpec, pixel_format: str
     context.color_range = tags.number_of(tags.AV_RANGES, color.tagged_range, unspecified=untagged)
     if info.sample_aspect_ratio is not None:
         context.sample_aspect_ratio = info.sample_aspect_ratio
+    if encode.codec == "av1":
+        os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 writes to stderr past every log level
     if encode.codec == "hevc":
         context.codec_tag = "hvc1"  # the tag Apple's players ask for in mp4 and mov

@@ -9,7 +9,7 @@ from typing import Any
 
 from vidrestore.media.probe import Chapter, MediaInfo, StreamSummary
 
-__all__ = ["file_metadata", "needs_free_keys", "shifted_chapters", "stream_metadata"]
+__all__ = ["file_metadata", "free_keys", "shifted_chapters", "stream_metadata"]
 
 # Facts about the old file's structure, or statistics of its streams: wrong in the new one, rewritten by the muxer.
 _STRUCTURE = re.compile(
@@ -20,8 +20,9 @@ _LOCATION = re.compile(r"(location|gps|geo|latitude|longitude|©xyz|^xyz)", re.I
 # What the mp4 muxer writes as iTunes tags; other keys need QuickTime's free keys (movflags use_metadata_tags).
 _MP4_KEYS = frozenset(
     {"title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright", "grouping", "lyrics"}
-    | {"description", "synopsis", "show", "episode_id", "network", "keywords", "track", "disc", "creation_time"}
+    | {"description", "synopsis", "show", "episode_id", "network", "keywords", "track", "disc"}
 )
+_MUXER_KEYS = frozenset({"creation_time", "timecode"})  # these get boxes of their own
 
 
 def file_metadata(source: MediaInfo, comment: str, strip_location: bool) -> dict[str, str]:
@@ -50,11 +51,11 @@ def _kept(metadata: Mapping[str, str], strip_location: bool) -> dict[str, str]:
     return kept
 
 
-def needs_free_keys(container: str, metadata: Mapping[str, str]) -> bool:
-    """True if mp4 or mov would lose a key without QuickTime's free keys."""
+def free_keys(container: str, metadata: Mapping[str, str]) -> set[str]:
+    """The keys that mp4 or mov would lose without QuickTime's free keys."""
     if container == "mov":
-        return bool(set(metadata) - {"creation_time"})
-    return container == "mp4" and bool(set(metadata) - _MP4_KEYS)
+        return set(metadata) - _MUXER_KEYS
+    return set(metadata) - _MP4_KEYS - _MUXER_KEYS if container == "mp4" else set()
 
 
 def shifted_chapters(chapters: tuple[Chapter, ...], shift: Fraction, end: Fraction | None) -> list[dict[str, Any]]:

@@ -57,6 +57,8 @@ def plan_streams(source: MediaInfo, container: str, strip_location: bool) -> Str
             not stream.decodable and stream.type != "attachment"
         ):
             raise UnsupportedStreamError(f"{_name(stream)} is of an unknown kind and cannot be copied.", "Remove it first.")
+        elif stream.attached_picture and container == "mov":
+            raise UnsupportedStreamError(f"A .mov file cannot hold cover art ({stream}).", "Write to .mp4 or .mkv.")
         elif stream.type == "attachment" and container != "matroska":
             raise UnsupportedStreamError(f"A .{container} file cannot hold {stream}.")
         copied.append(stream)
@@ -110,6 +112,11 @@ class CopiedStream:
 
     def __post_init__(self) -> None:
         self.digest = PacketDigest(self.source.codec)
+
+    @property
+    def sets_the_beginning(self) -> bool:
+        """False for cover art, which has no time, and subtitles, which are clipped to the range."""
+        return self.source.type in ("audio", "video") and not self.source.attached_picture
 
 
 class StreamCopier:
@@ -168,7 +175,8 @@ class StreamCopier:
             if packet is None:
                 break
             self._waiting.append(packet)
-        return min((self._moment(packet) - self.shift for packet in self._waiting), default=Fraction(0))
+        timed = (packet for packet in self._waiting if self._tracks[packet.stream.index].sets_the_beginning)
+        return min((self._moment(packet) - self.shift for packet in timed), default=Fraction(0))
 
     def until(self, moment: Fraction | None) -> Iterator[av.Packet]:
         """Packets up to output time `moment` (all that is left for None), ready for the muxer."""
@@ -186,7 +194,7 @@ class StreamCopier:
     def _moment(self, packet: av.Packet) -> Fraction:
         """Source time at which the packet is due, in seconds; cover art, which has none, comes at the beginning."""
         ticks = packet.dts if packet.dts is not None else packet.pts
-        if ticks is None:
+        if ticks is None or self._tracks[packet.stream.index].source.attached_picture:
             return self._first if self._first is not None else self._source.start_time
         return ticks * packet.time_base
 
@@ -211,7 +219,7 @@ class StreamCopier:
 
     def _within(self, packet: av.Packet) -> bool:
         ticks = packet.pts if packet.pts is not None else packet.dts
-        if ticks is None:
+        if ticks is None or self._tracks[packet.stream.index].source.attached_picture:
             return True
         begin = ticks * packet.time_base
         finish = (ticks + max(packet.duration or 0, 1)) * packet.time_base
@@ -221,7 +229,7 @@ class StreamCopier:
         """Move a packet to its output stream and time; counts it."""
         track = self._tracks[packet.stream.index]
         track.digest.update(bytes(packet))
-        if packet.pts is None and packet.dts is None:
+        if track.source.attached_picture or (packet.pts is None and packet.dts is None):
             packet.pts = packet.dts = 0
         else:
             offset = round(self.shift / packet.time_base)

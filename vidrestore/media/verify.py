@@ -12,7 +12,7 @@ import av
 import av.error
 
 from vidrestore.errors import MediaError, VerificationError
-from vidrestore.media.probe import MediaInfo, open_input, probe
+from vidrestore.media.probe import MediaInfo, StreamSummary, open_input, probe
 from vidrestore.media.remux import CopiedStream, PacketDigest
 from vidrestore.types import ColorSpec
 
@@ -98,12 +98,19 @@ def verify(
     """
     try:
         written = probe(target)
-        stamps, digests, first = _read_again(written, copied)
+        places = _written_places(written, copied)
+        stamps, digests, first = _read_again(written, copied, places)
+    except VerificationError:
+        raise
     except (MediaError, av.error.FFmpegError) as error:
         raise VerificationError(f"The written file cannot be read again: {error}") from None
     worst = _compare_pts(source, written, stamps, expected_pts)
     _compare_tags(written, color or source.video.color)
-    checks = tuple(_compare_stream(track, digests[track.output_index], first, written) for track in copied)
+    checks = tuple(
+        _compare_stream(track, digests[place], first.get(place), written.streams[place].time_base)
+        for track, place in zip(copied, places, strict=True)
+    )
+    notices = (*notices, *_changed_languages(written, copied, places))
     promised = len(source.chapters) if chapters is None else chapters
     if len(written.chapters) != promised:
         raise VerificationError(f"{promised} chapters were to be written, {len(written.chapters)} were found.")
@@ -122,11 +129,44 @@ def verify(
     )
 
 
+def _written_places(written: MediaInfo, copied: Sequence[CopiedStream]) -> list[int]:
+    """The index each copied stream has in the written file.
+
+    Containers list attachments and cover art behind all tracks, and muxers may put tracks of their own (chapters,
+    timecode) between.
+    """
+
+    def aside(stream: StreamSummary) -> bool:
+        return stream.attached_picture or stream.type == "attachment"
+
+    ordered = sorted(copied, key=lambda track: track.output_index)
+    behind = iter([stream.index for stream in written.streams if aside(stream)])
+    places, before = {}, 0
+    for track in ordered:
+        if aside(track.source):
+            place, before = next(behind, len(written.streams)), before + 1
+        else:
+            place = track.output_index - before
+        if place >= len(written.streams) or written.streams[place].type not in (track.source.type, "video", "attachment"):
+            raise VerificationError(f"{str(track.source).capitalize()} is missing in the written file.")
+        places[id(track)] = place
+    return [places[id(track)] for track in copied]
+
+
+def _changed_languages(written: MediaInfo, copied: Sequence[CopiedStream], places: list[int]) -> list[str]:
+    """mov files know only some languages; what was lost is said."""
+    return [
+        f"The language {track.source.language} of stream {track.source.index} could not be written."
+        for track, place in zip(copied, places, strict=True)
+        if track.source.language not in (None, "und", written.streams[place].language)
+    ]
+
+
 def _read_again(
-    written: MediaInfo, copied: Sequence[CopiedStream]
+    written: MediaInfo, copied: Sequence[CopiedStream], places: list[int]
 ) -> tuple[list[int], dict[int, PacketDigest], dict[int, Fraction]]:
     """The picture's sorted pts, and digests and first times of the copied streams, by index in the written file."""
-    digests = {track.output_index: PacketDigest(track.source.codec) for track in copied}
+    digests = {place: PacketDigest(track.source.codec) for track, place in zip(copied, places, strict=True)}
     first: dict[int, Fraction] = {}
     stamps: list[int] = []
     with open_input(written.path) as container:
@@ -175,17 +215,18 @@ def _compare_tags(written: MediaInfo, promised: ColorSpec) -> None:
         raise VerificationError("The colour range was not written as in the source.")
 
 
-def _compare_stream(track: CopiedStream, found: PacketDigest, first: dict[int, Fraction], written: MediaInfo) -> StreamCheck:
+def _compare_stream(track: CopiedStream, found: PacketDigest, at: Fraction | None, tick: Fraction) -> StreamCheck:
     name = str(track.source)
     if found.packets != track.digest.packets:
         raise VerificationError(f"{track.digest.packets} packets of {name} were copied, {found.packets} were found.")
     if found.hexdigest() != track.digest.hexdigest():
         raise VerificationError(f"The packets of {name} were changed on the way.")
-    at, promised = first.get(track.output_index), track.first
-    if track.source.type in ("audio", "subtitle") and at is not None and promised is not None:
-        # Two roundings: of the shift to the source's tick, and to the container's.
-        if abs(at - promised) > track.source.time_base + written.streams[track.output_index].time_base:
-            raise VerificationError(f"{name.capitalize()} begins at {float(at):.4f} s instead of {float(promised):.4f} s.")
+    promised = track.first
+    # Two roundings: of the shift to the source's tick, and of the time to the container's.
+    slack = track.source.time_base + tick
+    timed = track.source.type in ("audio", "subtitle")
+    if timed and at is not None and promised is not None and abs(at - promised) > slack:
+        raise VerificationError(f"{name.capitalize()} begins at {float(at):.4f} s instead of {float(promised):.4f} s.")
     return StreamCheck(
         index=track.source.index,
         type=track.source.type,
