@@ -85,8 +85,8 @@ def _pairs(which: str, base_dir: BaseDir | None, draws: int) -> Iterator[Pair]:
 
 
 def _read(path: Path) -> Pixels:
-    with Image.open(path) as picture:
-        picture = picture.convert("RGB")
+    with Image.open(path) as stored:
+        picture = stored.convert("RGB")
         longest = max(picture.size)
         if longest > _LONGEST:
             size = (round(picture.width * _LONGEST / longest), round(picture.height * _LONGEST / longest))

@@ -189,7 +189,7 @@ def _grow(plane: Real, reach: int) -> Real:
 
 def _grid(height: int, width: int) -> tuple[Real, Real]:
     """Pixel centres x (1, W) and y (H, 1)."""
-    return (np.arange(width) + 0.5)[None, :], (np.arange(height) + 0.5)[:, None]
+    return np.arange(width, dtype=np.float64)[None, :] + 0.5, np.arange(height, dtype=np.float64)[:, None] + 0.5
 
 
 def _noise(chance: Chance, linear: Real, shot: float, read: float, grain: float) -> Real:

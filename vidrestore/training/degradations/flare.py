@@ -217,7 +217,7 @@ def _smear(rng: np.random.Generator, radius: Layer, angle: Layer) -> Layer:
     fan = np.exp(-0.5 * np.square(turned / np.float32(spread))) * (
         0.15 + _angular_noise(rng, angle, int(rng.integers(90, 260))) ** 2
     )
-    upper, lower = np.float32(rng.uniform(0.12, 0.6, size=2))
+    upper, lower = (np.float32(length) for length in rng.uniform(0.12, 0.6, size=2))
     length = np.where(np.cos(angle - direction) > 0, upper, lower)
     return (fan * np.exp(-radius / length) / (radius + np.float32(0.04))).astype(np.float32)
 

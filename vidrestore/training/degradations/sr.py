@@ -50,9 +50,9 @@ def _taps(length: int, target: int, scale: float) -> tuple[NDArray[np.int64], ND
 def _resample_lines(picture: Picture, target: int, scale: float) -> Picture:
     """Resample along the first axis: a sum over taps. (A matrix product would wake every BLAS thread for crops.)"""
     places, weights = _taps(picture.shape[0], target, scale)
-    weights = weights.astype(picture.dtype).reshape(*weights.shape, *(1,) * (picture.ndim - 1))
-    result = weights[0] * picture[places[0]]
-    for place, weight in zip(places[1:], weights[1:], strict=True):
+    shaped = weights.astype(picture.dtype).reshape(*weights.shape, *(1,) * (picture.ndim - 1))
+    result = shaped[0] * picture[places[0]]
+    for place, weight in zip(places[1:], shaped[1:], strict=True):
         result += weight * picture[place]
     return result
 

@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+
+from vidrestore.training.degradations.common import linear_to_srgb, psnr, srgb_to_linear
+from vidrestore.training.degradations.flare import FlareBank, FlareSettings, composite_flare, render_flare
+
+
+@pytest.fixture(scope="module")
+def bank():
+    return FlareBank(np.random.default_rng(0), count=8, size=128)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    rng = np.random.default_rng(1)
+    noise = [np.clip(level + rng.normal(0, 0.1, (96, 128, 3)), 0, 1) for level in (0.15, 0.3, 0.5, 0.7)]
+    return [scene.astype(np.float32) for scene in noise]
+
+
+@pytest.mark.parametrize("size", [64, 256])
+def test_a_flare_is_bright_in_the_middle_and_fades_to_nothing(size):
+    for seed in range(6):
+        flare, core = render_flare(np.random.default_rng(seed), size)
+        assert flare.shape == core.shape == (size, size, 3)
+        assert flare.dtype == core.dtype == np.float32
+        assert np.isfinite(flare).all()
+        assert flare.min() >= 0
+        assert flare.mean() == pytest.approx(1.0, rel=1e-3)
+        rim = np.concatenate([flare[0], flare[-1], flare[:, 0], flare[:, -1]])
+        assert rim.max() < 0.05
+        middle = slice(size // 2 - size // 16, size // 2 + size // 16)
+        assert flare[middle, middle].mean() > 5
+        assert 0 < core.sum() / 3 < 0.01 * size * size
+
+
+def test_flares_and_banks_are_repeatable_and_varied(bank):
+    again = FlareBank(np.random.default_rng(0), count=8, size=128)
+    assert len(again) == 8
+    assert np.array_equal(again.flares, bank.flares)
+    assert np.array_equal(again.ghosts, bank.ghosts)
+    assert len({flare.tobytes() for flare in bank.flares}) == 8
+
+
+def test_an_empty_bank_is_refused():
+    with pytest.raises(ValueError, match="at least one"):
+        FlareBank(np.random.default_rng(0), count=0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pairs_are_repeatable_in_range_and_leave_the_clean_picture_alone(bank, scenes, dtype):
+    clean = scenes[2].astype(dtype)
+    before = clean.copy()
+    first, second = (composite_flare(np.random.default_rng(4), clean, bank) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        assert one.shape == clean.shape
+        assert one.dtype == dtype
+        assert np.isfinite(one).all()
+        assert np.array_equal(one, other)
+    for picture in first[:2]:
+        assert 0 <= picture.min() <= picture.max() <= 1
+    assert first.flare.min() >= 0
+    assert np.array_equal(clean, before)
+
+
+def test_only_flare_differs(bank, scenes):
+    """Where the target is not clipped, input = target + flare in linear light: the noise is the same in both."""
+    pair = composite_flare(np.random.default_rng(5), scenes[1], bank)
+    target = srgb_to_linear(pair.target)
+    inside = (target > 0.001) & (target + pair.flare < 0.98)
+    assert inside.mean() > 0.3
+    assert np.abs(srgb_to_linear(pair.input) - target - pair.flare)[inside].max() < 1e-4
+    assert (pair.input >= pair.target - 1e-6).all()
+
+
+def test_severity_is_as_asked(bank, scenes):
+    rng = np.random.default_rng(6)
+    values = [psnr(pair.input, pair.target) for pair in (composite_flare(rng, scenes[k % 4], bank) for k in range(80))]
+    assert 17 < np.mean(values) < 21
+    assert np.mean([14 <= value <= 26 for value in values]) > 0.85
+    assert np.std(values) > 1.5
+
+
+def test_burned_out_area_is_limited(bank, scenes):
+    rng = np.random.default_rng(7)
+    settings = FlareSettings(psnr_mean=5.0, psnr_limits=(5.0, 6.0), burned_limit=0.03)
+    for scene in scenes:
+        flare = composite_flare(rng, scene, bank, settings=settings).flare
+        assert (flare.max(axis=-1) > 1.01).mean() < 0.06
+
+
+def test_clean_pairs(bank, scenes):
+    rng = np.random.default_rng(8)
+    pair = composite_flare(rng, scenes[0], bank, p_clean=1.0)
+    assert np.array_equal(pair.input, pair.target)
+    assert pair.input is not pair.target
+    assert not pair.flare.any()
+    clean = [not composite_flare(rng, scenes[k % 4], bank, p_clean=0.3).flare.any() for k in range(120)]
+    assert 0.15 < np.mean(clean) < 0.45
+
+
+def test_lamps_stay_in_the_target(bank):
+    """Lamps drawn in are part of the scene: the target has saturated spots, in the place where the flare peaks."""
+    night = np.full((128, 128, 3), 0.08, dtype=np.float32)
+    found = 0
+    for seed in range(12):
+        pair = composite_flare(np.random.default_rng(seed), night, bank, lights=(1, 1))
+        found += bool(pair.target.max() > 0.95)
+    assert found >= 8  # the rest lies just outside the picture
+
+
+def test_without_a_bank(scenes):
+    pair = composite_flare(np.random.default_rng(9), scenes[0][:48, :64], lights=(1, 1))
+    assert pair.flare.any()
+    assert psnr(pair.input, pair.target) < 40
+
+
+def test_flare_of_a_black_picture_is_the_flare_itself(bank):
+    pair = composite_flare(np.random.default_rng(10), np.zeros((64, 64, 3), dtype=np.float32), bank)
+    assert np.isfinite(pair.input).all()
+    assert pair.input.mean() == pytest.approx(float(linear_to_srgb(pair.flare).mean()), abs=0.1)
