@@ -1,0 +1,158 @@
+"""`vidrestore run` and `vidrestore.restore`: what they write, say and return."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+import vidrestore
+from tests.cli.desk import FRAMES, HEIGHT, WIDTH, Desk, tiny_engine
+from vidrestore.cli.run import overrides
+from vidrestore.config import settle
+from vidrestore.errors import ConfigError
+
+DEFAULTS = {
+    "flare": False, "day": False, "night": False, "sr": None, "engine_ids": (), "tier": None, "device": None,
+    "strength": None, "start": None, "duration": None, "codec": None, "crf": None, "protect": (), "no_temporal": False,
+    "strip_location": False,
+}  # fmt: skip
+
+
+def pictures(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def stamps(path: Path) -> list[float]:
+    with av.open(str(path)) as container:
+        return [frame.time for frame in container.decode(video=0)]
+
+
+def sound(path: Path) -> list[tuple[int | None, bytes]]:
+    with av.open(str(path)) as container:
+        return [(packet.pts, bytes(packet)) for packet in container.demux(audio=0) if packet.size]
+
+
+def test_identity_from_file_to_file(desk: Desk) -> None:
+    report = desk.folder / "report.json"
+    result = desk.restore("--no-temporal", "--json", report)
+    assert result.exit_code == 0, result.stderr
+    first, *_, line, verified = result.stdout.splitlines()
+    assert f"{WIDTH}x{HEIGHT}, {FRAMES} frames | identity (torch, " in first
+    assert "estimated from" in first and "disk about" in first
+    assert f"restored.mp4: {FRAMES} frames, " in line and "fps" in line
+    assert verified.startswith(f"Verified: {FRAMES} frames, timestamps exactly")
+    assert stamps(desk.output) == stamps(desk.source)
+    assert sound(desk.output) == sound(desk.source)
+    for before, after in zip(pictures(desk.source), pictures(desk.output), strict=True):
+        assert np.abs(before.astype(int) - after).mean() < 4  # noise through x264
+    told = json.loads(report.read_text())
+    assert told["frames"] == told["verification"]["frames"] == FRAMES
+    assert told["engines"][0]["id"] == "identity" and told["generative"] is False
+    assert set(told["stage_seconds"]) == {"decode", "engine", "blend", "encode", "verify"}
+    assert told["peak_memory_bytes"] > 0 and told["plan"]["settings"]["temporal"]["enabled"] is False
+    with av.open(str(desk.output)) as container:
+        assert "vidrestore" in container.metadata["comment"] and "identity" in container.metadata["comment"]
+
+
+def test_enlarging_and_protecting_under_blending(desk: Desk) -> None:
+    box = (32, 16, 24, 32)
+    lossless = desk.folder / "out" / "a.mkv"
+    arguments = ("run", desk.source, "-o", lossless, "--engine", "bicubic-x2", "--codec", "ffv1", "--quiet")
+    assert desk.run(*arguments, "--protect", ",".join(map(str, box))).exit_code == 0
+    protected = pictures(lossless)
+    assert protected[0].shape == (2 * HEIGHT, 2 * WIDTH, 3)
+    assert desk.run(*arguments, "--overwrite", "--no-temporal").exit_code == 0
+    plain = pictures(lossless)
+    x, y, width, height = (2 * number for number in box)
+    inside = (slice(y + 6, y + height - 6), slice(x + 6, x + width - 6))  # chroma is interpolated over the edge
+    assert all(np.abs(a[inside].astype(int) - b[inside]).max() <= 1 for a, b in zip(plain, protected, strict=True))
+    assert any(np.abs(a.astype(int) - b).max() > 4 for a, b in zip(plain, protected, strict=True))
+
+
+def test_start_and_duration(desk: Desk) -> None:
+    result = desk.restore("--start", "0:00:00.1", "--duration", "0.2", "--quiet")
+    assert result.exit_code == 0 and result.stdout == "" and result.stderr == ""
+    assert len(stamps(desk.output)) == 6
+
+
+def test_dry_run_says_it_and_writes_nothing(desk: Desk) -> None:
+    plan = desk.folder / "plan.json"
+    result = desk.restore("--dry-run", "--json", plan)
+    assert result.exit_code == 0 and len(result.stdout.splitlines()) == 1
+    assert not list((desk.folder / "out").iterdir())
+    told = json.loads(plan.read_text())
+    assert told["dry_run"] is True and told["plan"]["frames"] == FRAMES and told["plan"]["estimated_seconds"] > 0
+
+
+def test_json_to_stdout_is_nothing_but_json(desk: Desk) -> None:
+    result = desk.restore("--json", "-")
+    assert json.loads(result.stdout)["frames"] == FRAMES
+
+
+def test_overwrite(desk: Desk) -> None:
+    desk.output.write_bytes(b"old")
+    assert desk.restore("--overwrite").exit_code == 0
+    assert len(stamps(desk.output)) == FRAMES
+
+
+def test_invented_detail_is_marked(desk: Desk) -> None:
+    engines = tiny_engine(desk.folder / "engines", "", generative=True)
+    result = desk.run("run", desk.source, "-o", desk.output, "--sr", "2", "--engines-dir", engines, "--quiet")
+    assert result.exit_code == 0, result.stderr
+    assert "Detail was invented by tiny" in result.stderr and "no evidence" in result.stderr
+    with av.open(str(desk.output)) as container:
+        assert "Detail was invented by tiny" in container.metadata["comment"]
+
+
+X264_AVX512 = "x264's macroblock tree gives other bits from run to run on CPUs with AVX-512, unless it is held to AVX2"
+
+
+@pytest.mark.parametrize(
+    "codec", [pytest.param("h264", marks=pytest.mark.xfail(reason=X264_AVX512, strict=False)), "hevc", "ffv1"]
+)
+def test_two_runs_give_the_same_bits(desk: Desk, codec: str) -> None:
+    outputs = [desk.folder / "out" / f"{number}.mkv" for number in range(3)]
+    for output in outputs:
+        assert desk.restore("--codec", codec, output=output).exit_code == 0
+    assert len({output.read_bytes() for output in outputs}) == 1
+
+
+def test_order_of_engines_is_fixed() -> None:
+    given = {**DEFAULTS, "sr": "2", "day": True, "flare": True, "engine_ids": ("b", "a")}
+    assert overrides(given)["engines"] == ("flare", "day", "sr", "b", "a")
+    assert overrides(DEFAULTS) == {}
+
+
+def test_flags_win_over_presets_and_presets_over_defaults() -> None:
+    preset = settle({}, preset="cinematic")
+    assert preset.engines == ("sr",) and preset.temporal.strength == 0.4 and preset.temporal.radius == 2
+    flags = overrides({**DEFAULTS, "engine_ids": ("identity",), "no_temporal": True, "crf": 30, "protect": ((1, 2, 3, 4),)})
+    both = settle(flags, preset="cinematic")
+    assert both.engines == ("identity",) and both.encode.crf == 30 and both.encode.codec == "h264"
+    assert both.temporal.enabled is False and both.temporal.strength == 0.4
+    assert both.protect[0].height == 4
+
+
+def test_from_python(desk: Desk) -> None:
+    steps: list[vidrestore.Progress] = []
+    result = vidrestore.restore(
+        desk.source, desk.output, engines=["identity"], encode={"codec": "hevc"}, batch_size=5, progress=steps.append
+    )
+    assert isinstance(result, vidrestore.Result)
+    assert result.frames == FRAMES == len(steps) and steps[-1].total == FRAMES
+    assert result.plan.codec == "hevc" and Path(result.output) == desk.output
+    with pytest.raises(ConfigError, match="quality"):
+        vidrestore.restore(desk.source, desk.output, engines=["identity"], quality=3)
+
+
+def test_presets_are_valid() -> None:
+    from vidrestore.config import preset_names
+
+    assert preset_names()
+    for name in preset_names():
+        assert settle({}, preset=name).engines
