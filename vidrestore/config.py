@@ -54,9 +54,14 @@ class TemporalConfig(Settings):
         default=0.7, ge=0, le=1, description="weight of a perfectly matching neighbour; the frame itself has 1"
     )
     tolerance: float = Field(
-        default=12.0, gt=0, le=64, description="difference (8-bit levels) at which a neighbour's weight has fallen to exp(-1/2)"
+        default=10.0, gt=0, le=64, description="difference (8-bit levels) at which a neighbour's weight has fallen to exp(-1/2)"
     )
-    cut_threshold: float = Field(default=27.0, gt=0, description="scene-cut score above which two frames are of different shots")
+    detail: float = Field(
+        default=0.5, ge=0, le=1, description="share of the blending that fine detail gets where the picture moves; the rest gets all"
+    )
+    cut_threshold: float = Field(
+        default=18.0, gt=0, description="scene-cut score (0 the same, about 50 unrelated) above which a new shot begins"
+    )
 
 
 class EncodeConfig(Settings):
