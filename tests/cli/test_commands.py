@@ -9,6 +9,7 @@ import sys
 import click
 import pytest
 
+import vidrestore
 from tests.cli.desk import ROOT, Desk
 from vidrestore.cli import COMMANDS
 from vidrestore.cli.reports import table
@@ -45,6 +46,11 @@ def test_first_lines_of_help_are_those_of_the_commands() -> None:
 def test_no_arguments_shows_help(desk: Desk) -> None:
     result = desk.run()
     assert result.exit_code == 2 and "Commands:" in result.output
+
+
+def test_version(desk: Desk) -> None:
+    result = desk.run("--version")
+    assert result.exit_code == 0 and result.stdout == f"vidrestore {vidrestore.__version__}\n"
 
 
 def test_probe(desk: Desk) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import av
@@ -11,7 +12,7 @@ import pytest
 
 import vidrestore
 from tests.cli.desk import FRAMES, HEIGHT, WIDTH, Desk, tiny_engine
-from vidrestore.cli.run import overrides
+from vidrestore.cli.run import overrides, progress_bar
 from vidrestore.config import settle
 from vidrestore.errors import ConfigError
 
@@ -148,6 +149,26 @@ def test_from_python(desk: Desk) -> None:
     assert result.plan.codec == "hevc" and Path(result.output) == desk.output
     with pytest.raises(ConfigError, match="quality"):
         vidrestore.restore(desk.source, desk.output, engines=["identity"], quality=3)
+
+
+def test_from_another_thread(desk: Desk) -> None:
+    """Signals belong to the main thread; a run elsewhere leaves them alone."""
+    results: list[vidrestore.Result] = []
+    thread = threading.Thread(target=lambda: results.append(vidrestore.restore(desk.source, desk.output, engines=["identity"])))
+    thread.start()
+    thread.join(60)
+    assert [result.frames for result in results] == [FRAMES]
+
+
+def test_the_bar_counts_frames(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    with vidrestore.Job(desk.source, desk.output, settle({"engines": ("identity",)})) as job:
+        plan = job.plan()
+    with progress_bar(plan, shown=True) as step:
+        assert step is not None
+        step(vidrestore.Progress(FRAMES, FRAMES, 1.0))
+    assert f"/{FRAMES}" in capsys.readouterr().err
+    with progress_bar(plan, shown=False) as step:
+        assert step is None
 
 
 def test_presets_are_valid() -> None:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+import vidrestore
 from vidrestore.errors import InterruptedJob, VidrestoreError
 
 __all__ = ["cli", "main"]
@@ -83,6 +84,13 @@ def tell(sentence: str, code: int) -> int:
     return code
 
 
+def show_version(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
+    """Print the version and exit. It is looked up only here, because that reads the installed package's files."""
+    if wanted:
+        click.echo(f"vidrestore {vidrestore.__version__}")
+        ctx.exit()
+
+
 def _terminate_as_interrupt() -> Any:
     """SIGTERM does what Ctrl-C does, outside of jobs too. Returns the former handler, None if none was set."""
     if threading.current_thread() is not threading.main_thread():
@@ -95,7 +103,7 @@ def _terminate_as_interrupt() -> Any:
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="vidrestore")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version)
 def cli() -> None:
     """Restore video: flare removed, night turned into day, super-resolution; and proof that nothing was lost."""
 

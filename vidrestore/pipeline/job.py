@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -234,7 +235,8 @@ class Job:
                 self._restore_once(batch)
                 times.append(time.perf_counter() - began)
         runs = "run" if len(times) == 1 else "runs"
-        return min(times) / len(frames), f"estimated from {len(times)} {runs} of {len(frames)} frames"
+        basis = f"estimated from {len(times)} {runs} of {len(frames)} frames, without encoding"
+        return statistics.median(times) / len(frames), basis
 
     def _restore_once(self, batch: Batch) -> None:
         assert self._stages is not None

@@ -1,0 +1,69 @@
+"""Plans: estimates, words for people, and what a job checks at its end."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from vidrestore.config import EncodeConfig
+from vidrestore.errors import DiskFullError, EmptyVideoError, VerificationError
+from vidrestore.pipeline.job import check_count, expected_frames, marking
+from vidrestore.pipeline.machine import available_cores, load_average, peak_memory, processor_name
+from vidrestore.pipeline.pipeline import Tally
+from vidrestore.pipeline.plan import Progress, check_space, clock, estimate_bytes, size_text
+from vidrestore.types import StreamInfo
+
+INFO = StreamInfo(640, 360, Fraction(1, 15360), frame_rate=Fraction(30), frames=300, duration=10.0)
+
+
+def test_a_disk_without_room_is_refused_before_work(tmp_path: Path) -> None:
+    assert check_space(tmp_path / "a.mp4", 1) > 0
+    assert check_space(tmp_path / "a.mp4", None) > 0
+    with pytest.raises(DiskFullError, match="will need about"):
+        check_space(tmp_path / "a.mp4", 10**18)
+
+
+def test_the_size_grows_with_pixels_frames_and_quality() -> None:
+    usual = estimate_bytes(INFO, EncodeConfig(), 100)
+    assert usual is not None and 100_000 < usual < 5_000_000
+    assert estimate_bytes(INFO.scaled(2), EncodeConfig(), 100) == 4 * usual
+    assert estimate_bytes(INFO, EncodeConfig(crf=24), 100) == usual // 2
+    assert estimate_bytes(INFO, EncodeConfig(), None) is None
+    for codec in ("h264", "hevc", "av1", "ffv1"):
+        assert estimate_bytes(INFO, EncodeConfig(codec=codec), 100)
+
+
+@pytest.mark.parametrize(
+    ("start", "duration", "frames"), [(0.0, None, 300), (2.0, None, 240), (0.0, 1.5, 45), (9.0, 5.0, 30), (20.0, None, 1)]
+)
+def test_expected_frames(start: float, duration: float | None, frames: int) -> None:
+    assert expected_frames(INFO, start, duration) == frames
+
+
+def test_nothing_is_expected_of_a_silent_header() -> None:
+    silent = StreamInfo(64, 48, Fraction(1, 1000))
+    assert expected_frames(silent, 0, None) is None and expected_frames(silent, 1, 2) is None
+
+
+def test_words() -> None:
+    assert [clock(s) for s in (0.2, 12.4, 185, 7384)] == ["1 s", "12 s", "3:05 min", "2:03:04 h"]
+    assert [size_text(n) for n in (12, 1500, 2_600_000, 78_600_000_000)] == ["12 B", "2 KB", "3 MB", "78.6 GB"]
+    assert Progress(30, 60, 2.0).fps == 15 and Progress(0, None, 0.0).fps == 0
+    assert marking(["a", "b"], []).endswith(": a, b.")
+    assert "Detail was invented by b: no evidence." in marking(["a", "b"], ["b"])
+
+
+def test_as_many_frames_out_as_in() -> None:
+    check_count(Tally(5, 5, 0, 0, 0, 0), Path("in.mp4"))
+    with pytest.raises(VerificationError, match="5 frames were read but 4 written"):
+        check_count(Tally(5, 4, 0, 0, 0, 0), Path("in.mp4"))
+    with pytest.raises(EmptyVideoError):
+        check_count(Tally(0, 0, 0, 0, 0, 0), Path("in.mp4"))
+
+
+def test_the_machine_is_described() -> None:
+    assert available_cores() >= 1 and processor_name() and peak_memory() > 0
+    load = load_average()
+    assert load is None or load >= 0
