@@ -9,6 +9,7 @@ hold (a YUV value outside the RGB cube) are clipped, and do not come back.
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import av
 import av.filter
@@ -28,6 +29,8 @@ _FLAGS = (
     | Interpolation.ACCURATE_RND
     | Interpolation.BITEXACT
 )
+
+_DEEPER = {name: f"{name}12le" for name in ("yuv420p", "yuv422p", "yuv440p", "yuv444p")}
 
 
 def _range(full: bool) -> ColorRange:
@@ -64,22 +67,43 @@ class FromRGB:
         self._pixel_format = pixel_format
         self._reformatter = VideoReformatter()
         self._canvas = _rgb_canvas(width, height, color.chroma_location)
-        plane = self._canvas.planes[0]
-        rows = np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)  # type: ignore[call-overload]
-        self._pixels = rows[:height, : width * 3].reshape(height, width, 3)
+        self._pixels = _samples(self._canvas.planes[0], np.uint8, 3).reshape(height, width, 3)
 
     def __call__(self, hwc: NDArray[np.uint8]) -> av.VideoFrame:
         """(H, W, 3) uint8 to a new picture in the encoder's format."""
         np.copyto(self._pixels, hwc)
+        if not self._color.full_range or self._pixel_format not in _DEEPER:
+            return self._converted(self._pixel_format)
+        # swscale truncates full-range chroma, half a level low on average: take 12 bits of it and round.
+        return _rounded_to_8_bits(self._converted(_DEEPER[self._pixel_format]), self._pixel_format)
+
+    def _converted(self, pixel_format: str) -> av.VideoFrame:
         return self._reformatter.reformat(
             self._canvas,
-            format=self._pixel_format,
+            format=pixel_format,
             dst_colorspace=SWS_MATRICES[self._color.matrix],
             src_color_range=ColorRange.JPEG,
             dst_color_range=_range(self._color.full_range),
             interpolation=_FLAGS,
             threads=1,
         )
+
+
+def _samples(plane: Any, dtype: type[np.generic], channels: int = 1) -> NDArray[Any]:
+    """A plane's own memory as (H, W * channels), without the padding at the end of its rows."""
+    rows = np.frombuffer(plane, dtype=dtype).reshape(-1, plane.line_size // np.dtype(dtype).itemsize)
+    return rows[: plane.height, : plane.width * channels]
+
+
+def _rounded_to_8_bits(deep: av.VideoFrame, pixel_format: str) -> av.VideoFrame:
+    """Full-range 12-bit planes to 8 bits: luma by 255/4095 (its white is 4095), chroma by 1/16 (its middle is 2048)."""
+    frame = av.VideoFrame(deep.width, deep.height, pixel_format)
+    frame.colorspace, frame.color_range = deep.colorspace, deep.color_range
+    for index, (source, target) in enumerate(zip(deep.planes, frame.planes, strict=True)):
+        values = _samples(source, np.uint16).astype(np.uint32)
+        rounded = (values * 4081 + 32768) >> 16 if index == 0 else (values + 8) >> 4
+        np.copyto(_samples(target, np.uint8), np.minimum(rounded, 255), casting="unsafe")
+    return frame
 
 
 def _rgb_canvas(width: int, height: int, chroma_location: str | None) -> av.VideoFrame:

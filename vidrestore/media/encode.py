@@ -76,9 +76,9 @@ class VideoWriter:
     ) -> None:
         self.target, self.source, self.info = Path(target), source, info
         check_target(self.target, source.path, overwrite)
-        self._encoder = find_encoder(encode)
-        self._pixel_format, format_notice = choose_pixel_format(info, encode)
         self._format = CONTAINERS[self.target.suffix.lower()]
+        self._encoder = find_encoder(encode, self._format)
+        self._pixel_format, format_notice = choose_pixel_format(info, encode)
         plan = plan_streams(source, self._format, strip_location)
         self.notices: tuple[str, ...] = (*([format_notice] if format_notice else []), *plan.notices)
         self._color = output_color(info)
@@ -182,7 +182,7 @@ class VideoWriter:
                     self._add_copy(summary, template.streams[summary.index], strip_location)
             container.metadata.update(metadata)
             self._settle_shift()
-            self._chapters = shifted_chapters(self.source.chapters, self._shift, self._output_end())
+            self._chapters = shifted_chapters(self.source.chapters, self._shift, *self._span())
             container.set_chapters(self._chapters)  # type: ignore[arg-type]
             container.start_encoding()
 
@@ -209,14 +209,9 @@ class VideoWriter:
         options = encoder_options(encode)
         if self._color.chroma_location:
             options["chroma_sample_location"] = self._color.chroma_location
-        try:
-            self._video = self._container.add_stream(
-                self._encoder.name, rate=self.info.frame_rate or 25, options=options, time_base=self.info.time_base
-            )
-        except ValueError:
-            raise UnsupportedStreamError(
-                f"A {self.target.suffix} file cannot hold {encode.codec} video.", "Write to .mkv or choose another --codec."
-            ) from None
+        self._video = self._container.add_stream(
+            self._encoder.name, rate=self.info.frame_rate or 25, options=options, time_base=self.info.time_base
+        )
         configure(self._video, self.info, self._color, self._pixel_format, encode)
         summary = self.source.streams[self.source.video_index]
         self._video.metadata.update(stream_metadata(summary, strip_location))
@@ -259,12 +254,11 @@ class VideoWriter:
         self._tracks[summary.index] = track
 
     def _settle_shift(self) -> None:
-        base = self.source.video.time_base
-        self._shift = Fraction(0) if self._first is None else self._first * base
-        end = None if self._end is None else self._end * base
+        first, end = self._span()
+        self._shift = first or Fraction(0)
         attachment = av.stream.AttachmentStream  # written with the header, not by packet
         packets = {index: track for index, track in self._tracks.items() if not isinstance(track.output, attachment)}
-        self._copier = StreamCopier(self.source, packets, self._shift, None if self._first is None else self._shift, end)
+        self._copier = StreamCopier(self.source, packets, self._shift, first, end)
         if self._format == "matroska":
             begins = self._copier.earliest()
             if self._first is None:
@@ -278,8 +272,10 @@ class VideoWriter:
         """`shift`, lowered so far that it is a whole number of ticks of the picture."""
         return math.floor(shift / self.info.time_base) * self.info.time_base
 
-    def _output_end(self) -> Fraction | None:
-        return None if self._end is None else self._end * self.source.video.time_base - self._shift
+    def _span(self) -> tuple[Fraction | None, Fraction | None]:
+        """The range in seconds of the source's timeline."""
+        base = self.source.video.time_base
+        return None if self._first is None else self._first * base, None if self._end is None else self._end * base
 
     # -- writing ------------------------------------------------------------------------------------------------
 

@@ -10,11 +10,20 @@ import av
 import av.codec
 
 from vidrestore.config import EncodeConfig
-from vidrestore.errors import UnknownCodecError, UsageError
+from vidrestore.errors import UnknownCodecError, UnsupportedStreamError, UsageError
 from vidrestore.media import tags
 from vidrestore.types import ColorSpec, StreamInfo
 
-__all__ = ["ENCODERS", "Encoder", "choose_pixel_format", "configure", "encoder_options", "find_encoder", "output_color"]
+__all__ = [
+    "ENCODERS",
+    "NOT_HELD",
+    "Encoder",
+    "choose_pixel_format",
+    "configure",
+    "encoder_options",
+    "find_encoder",
+    "output_color",
+]
 
 
 @dataclass(frozen=True)
@@ -36,8 +45,20 @@ ENCODERS = {
 }
 
 
-def find_encoder(encode: EncodeConfig) -> Encoder:
-    """The encoder of a configuration; raises UnknownCodecError if this build lacks it, UsageError for a crf out of range."""
+NOT_HELD = {"mov": frozenset({"av1", "ffv1"}), "mp4": frozenset({"ffv1"})}
+"""Codecs that FFmpeg's muxers refuse, or write in a way few players read."""
+
+
+def find_encoder(encode: EncodeConfig, container: str) -> Encoder:
+    """The encoder of a configuration.
+
+    Raises UnknownCodecError if this build lacks it, UsageError for a crf out of range, UnsupportedStreamError if the
+    container (FFmpeg's muxer name) cannot hold the codec.
+    """
+    if encode.codec in NOT_HELD.get(container, ()):
+        raise UnsupportedStreamError(
+            f"A .{container} file cannot hold {encode.codec} video.", "Write to .mkv or choose another --codec."
+        )
     encoder = ENCODERS[encode.codec]
     try:
         av.codec.Codec(encoder.name, "w")
@@ -56,11 +77,23 @@ def encoder_options(encode: EncodeConfig) -> dict[str, str]:
     crf = encoder.crf if encode.crf is None else encode.crf
     preset = encoder.preset if encode.preset == "auto" else encode.preset
     options = {"crf": str(crf), "preset": str(preset)}
+    if encode.codec == "h264" and _has_avx512():
+        # x264's AVX-512 macroblock tree reads memory it never wrote: with it, the same pictures give other bits on one
+        # run in three, whatever the threads. Its AVX2 code gives the same bits always.
+        options["x264-params"] = "asm=avx2"
     if encode.codec == "hevc":
         options["x265-params"] = f"pools={threads}:frame-threads={min(threads, 16)}:log-level=error:info=0"
     elif encode.codec == "av1":
         options["svtav1-params"] = f"lp={min(threads, 6)}"
     return options
+
+
+def _has_avx512() -> bool:
+    try:
+        from numpy._core._multiarray_umath import __cpu_features__ as features
+    except ImportError:  # numpy 1
+        from numpy.core._multiarray_umath import __cpu_features__ as features  # type: ignore[no-redef]
+    return any(present for name, present in features.items() if name.startswith("AVX512"))
 
 
 def choose_pixel_format(info: StreamInfo, encode: EncodeConfig) -> tuple[str, str | None]:

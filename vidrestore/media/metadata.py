@@ -58,21 +58,25 @@ def free_keys(container: str, metadata: Mapping[str, str]) -> set[str]:
     return set(metadata) - _MP4_KEYS - _MUXER_KEYS if container == "mp4" else set()
 
 
-def shifted_chapters(chapters: tuple[Chapter, ...], shift: Fraction, end: Fraction | None) -> list[dict[str, Any]]:
-    """Chapters moved by `-shift` seconds, clipped to 0..end; those wholly outside are left out."""
+def shifted_chapters(
+    chapters: tuple[Chapter, ...], shift: Fraction, first: Fraction | None, end: Fraction | None
+) -> list[dict[str, Any]]:
+    """Chapters clipped to first..end (seconds of the source's timeline) and moved by `-shift` seconds.
+
+    Those wholly outside are left out. PyAV's form, for `set_chapters`.
+    """
     moved = []
     for chapter in chapters:
-        offset = round(shift / chapter.time_base)
-        last = None if end is None else round(end / chapter.time_base)
-        start, stop = max(0, chapter.start - offset), chapter.end - offset
-        stop = stop if last is None else min(stop, last)
-        if stop <= start and chapter.end > chapter.start:
+        start, stop = chapter.start * chapter.time_base, chapter.end * chapter.time_base
+        if (first is not None and stop <= first) or (end is not None and start >= end):
             continue
+        start = start if first is None else max(start, first)
+        stop = stop if end is None else min(stop, end)
         moved.append(
             {
                 "id": chapter.id,
-                "start": start,
-                "end": stop,
+                "start": max(0, round((start - shift) / chapter.time_base)),
+                "end": max(0, round((stop - shift) / chapter.time_base)),
                 "time_base": chapter.time_base,
                 "metadata": dict(chapter.metadata),
             }

@@ -14,7 +14,14 @@ import av
 import av.error
 
 from vidrestore.color import matrix_of_tag
-from vidrestore.errors import MediaError, NotAVideoError, NoVideoStreamError, SourceMissingError, UnknownCodecError
+from vidrestore.errors import (
+    EmptyVideoError,
+    MediaError,
+    NotAVideoError,
+    NoVideoStreamError,
+    SourceMissingError,
+    UnknownCodecError,
+)
 from vidrestore.media import tags
 from vidrestore.media.truncation import find_truncation
 from vidrestore.types import ColorSpec, StreamInfo
@@ -94,7 +101,7 @@ class MediaInfo:
 
 
 def open_input(path: Path) -> av.container.InputContainer:
-    """Open a local file for reading; raises SourceMissingError or NotAVideoError. No other file or address is touched."""
+    """Open a local file for reading; raises as `probe` does. No other file or address is touched."""
     if not path.exists():
         raise SourceMissingError(f"There is no file {path}.")
     if path.is_dir():
@@ -103,6 +110,8 @@ def open_input(path: Path) -> av.container.InputContainer:
         container = av.open(f"file:{path}", container_options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except PermissionError:
         raise SourceMissingError(f"{path} may not be read.", "Check the file's permissions.") from None
+    except av.error.EOFError:
+        raise EmptyVideoError(f"{path} ends before its first picture.") from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise NotAVideoError(f"{path} is no video that can be read ({_reason(error)}).") from None
     names = set(container.format.name.split(","))
@@ -121,6 +130,7 @@ def probe(path: str | Path) -> MediaInfo:
     Raises:
         SourceMissingError: no such file, or not readable.
         NotAVideoError: a folder, or no container FFmpeg reads.
+        EmptyVideoError: a header and nothing behind it.
         NoVideoStreamError: no picture in it.
         UnknownCodecError: the picture's codec has no decoder.
     """
@@ -168,7 +178,9 @@ def _pick_video(container: av.container.InputContainer, path: Path) -> av.VideoS
     if best.codec_context is None:
         raise UnknownCodecError(f"There is no decoder for the picture in {path} (stream {best.index}).")
     if not best.codec_context.pix_fmt or best.codec_context.width < 1 or best.codec_context.height < 1:
-        raise NotAVideoError(f"{path} does not say what its picture looks like; it may be empty or damaged.")
+        if not any(packet.size for packet in container.demux(best)):
+            raise EmptyVideoError(f"{path} has a video stream without one picture.")
+        raise NotAVideoError(f"{path} does not say what its picture looks like; it may be damaged.")
     return best
 
 

@@ -178,6 +178,8 @@ def _read_again(
                 continue
             index = packet.stream.index
             if index == written.video_index:
+                if packet.is_discard:
+                    continue  # an edit list hides it: it is there, but nobody would see it
                 if packet.pts is None:
                     raise VerificationError("A written picture has no timestamp.")
                 stamps.append(packet.pts)
