@@ -129,6 +129,31 @@ def ffmpeg() -> Callable[..., None]:
 
 
 @pytest.fixture
+def rich(tmp_path: Path, make_clip: Callable[..., Path], ffmpeg: Callable[..., None]) -> Callable[[str], Path]:
+    """A file with sound in German, subtitles, chapters, cover art; timecode (mp4) or a font (mkv)."""
+
+    def make(name: str) -> Path:
+        base = make_clip("base.mkv", frames=25, subtitles=[(200, 700, "Hello")], chapters=[(0, 500, "One"), (500, 1000, "Two")])
+        cover, font, path = tmp_path / "cover.jpg", tmp_path / "font.ttf", tmp_path / name
+        ffmpeg("-f", "lavfi", "-i", "color=red:s=32x32:d=0.04", "-frames:v", "1", cover)
+        font.write_bytes(b"not a font, but bytes")
+        inputs = ["-i", base, "-f", "lavfi", "-i", "sine=d=1"]
+        words = ["-c", "copy", "-c:a", "aac", "-metadata:s:a:0", "language=deu"]
+        if name.endswith("mkv"):
+            attached = ["-attach", cover, "-metadata:s:t:0", "mimetype=image/jpeg"]
+            attached += ["-attach", font, "-metadata:s:t:1", "mimetype=font/ttf"]
+            ffmpeg(*inputs, "-map", "0", "-map", "1", *words, "-disposition:s:0", "forced", *attached, path)
+        else:
+            maps = ["-i", cover, "-map", "0", "-map", "1", "-map", "2"]
+            ffmpeg(
+                *inputs, *maps, *words, "-c:s", "mov_text", "-disposition:v:1", "attached_pic", "-timecode", "01:00:00:00", path
+            )
+        return path
+
+    return make
+
+
+@pytest.fixture
 def real() -> Iterator[Callable[[str], Path]]:
     """real(name): a file of the data folder, or a skip that says why."""
 

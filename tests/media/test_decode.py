@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -73,7 +74,7 @@ def test_zero_frames(make_clip: Make, tmp_path: Path, sound: bool) -> None:
     """A file whose header promises a picture and holds none, with and without sound."""
     path = tmp_path / "none.mkv"
     with av.open(str(make_clip("full.mkv", audio=True))) as full, av.open(str(path), "w") as empty:
-        streams = {
+        streams: dict[int, Any] = {
             stream.index: empty.add_stream_from_template(stream, opaque=True)
             for stream in full.streams
             if sound or stream.type == "video"

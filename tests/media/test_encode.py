@@ -1,31 +1,18 @@
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
-import numpy as np
 import pytest
 
 from vidrestore.config import EncodeConfig
 from vidrestore.errors import (
-    DiskFullError,
-    EmptyVideoError,
-    FolderMissingError,
-    NotWritableError,
-    OutputExistsError,
-    SameFileError,
-    UnsupportedStreamError,
     UsageError,
 )
-from vidrestore.media import MediaInfo, VerifyReport, VideoDecoder, VideoWriter, check_target
-from vidrestore.media import target as target_module
+from vidrestore.media import MediaInfo, VerifyReport, VideoDecoder, VideoWriter
 from vidrestore.media.probe import probe
 from vidrestore.types import Frame
 
@@ -36,8 +23,9 @@ VFR = [0, 40, 70, 160, 161, 300, 480, 500, 777, 900]
 H264 = EncodeConfig()
 
 
-def leftovers(folder: Path) -> list[str]:
-    return [name.name for name in folder.iterdir() if ".part" in name.name]
+def moment_of(packet: av.Packet) -> float:
+    assert packet.pts is not None
+    return float(packet.pts * packet.time_base)
 
 
 # -- time -------------------------------------------------------------------------------------------------------
@@ -111,7 +99,7 @@ def test_sound_goes_along_in_step(make_clip: Make, restore: Restore, name: str) 
     assert sound.type == "audio" and sound.packets > 80
     with av.open(str(source)) as a, av.open(str(target)) as b:
         first = [next(c.demux(c.streams.audio[0])) for c in (a, b)]
-        starts = [float(packet.pts * packet.time_base) for packet in first]
+        starts = [moment_of(packet) for packet in first]
     assert starts[1] - starts[0] == pytest.approx(-report.shift, abs=2e-3)
 
 
@@ -160,31 +148,6 @@ def test_a_bigger_picture(make_clip: Make, tmp_path: Path) -> None:
     assert probe(tmp_path / "big.mp4").video.width == 128
 
 
-@pytest.fixture
-def rich(tmp_path: Path, make_clip: Make, ffmpeg: Callable[..., None]) -> Callable[[str], Path]:
-    """A file with sound in German, subtitles, chapters, cover art; timecode (mp4) or a font (mkv)."""
-
-    def make(name: str) -> Path:
-        base = make_clip("base.mkv", frames=25, subtitles=[(200, 700, "Hello")], chapters=[(0, 500, "One"), (500, 1000, "Two")])
-        cover, font, path = tmp_path / "cover.jpg", tmp_path / "font.ttf", tmp_path / name
-        ffmpeg("-f", "lavfi", "-i", "color=red:s=32x32:d=0.04", "-frames:v", "1", cover)
-        font.write_bytes(b"not a font, but bytes")
-        inputs = ["-i", base, "-f", "lavfi", "-i", "sine=d=1"]
-        words = ["-c", "copy", "-c:a", "aac", "-metadata:s:a:0", "language=deu"]
-        if name.endswith("mkv"):
-            attached = ["-attach", cover, "-metadata:s:t:0", "mimetype=image/jpeg"]
-            attached += ["-attach", font, "-metadata:s:t:1", "mimetype=font/ttf"]
-            ffmpeg(*inputs, "-map", "0", "-map", "1", *words, "-disposition:s:0", "forced", *attached, path)
-        else:
-            maps = ["-i", cover, "-map", "0", "-map", "1", "-map", "2"]
-            ffmpeg(
-                *inputs, *maps, *words, "-c:s", "mov_text", "-disposition:v:1", "attached_pic", "-timecode", "01:00:00:00", path
-            )
-        return path
-
-    return make
-
-
 @pytest.mark.parametrize("span", [{}, {"start": 0.3, "duration": 0.5}])
 @pytest.mark.parametrize("name", ["rich.mkv", "rich.mp4"])
 def test_everything_at_once(rich: Callable[[str], Path], restore: Restore, name: str, span: dict[str, float]) -> None:
@@ -224,8 +187,8 @@ def test_a_cut_keeps_sound_and_picture_together(make_clip: Make, restore: Restor
     first = seconds_of(target)[0]
     assert 0 <= first < 0.05
     with av.open(str(source)) as a, av.open(str(target)) as b:
-        before = [(float(p.pts * p.time_base), bytes(p)) for p in a.demux(a.streams.audio[0]) if p.size]
-        after = [(float(p.pts * p.time_base), bytes(p)) for p in b.demux(b.streams.audio[0]) if p.size]
+        before = [(moment_of(p), bytes(p)) for p in a.demux(a.streams.audio[0]) if p.size]
+        after = [(moment_of(p), bytes(p)) for p in b.demux(b.streams.audio[0]) if p.size]
     moments = {payload: moment for moment, payload in before}
     for moment, payload in after:
         assert moments[payload] - report.shift == pytest.approx(moment, abs=2e-3)
@@ -289,132 +252,6 @@ def test_torch_frames(make_clip: Make, tmp_path: Path) -> None:
         for frame in decoder:
             writer.write(frame.with_data(torch.from_numpy(frame.data)))
         assert writer.finish().frames == 12
-
-
-# -- refusals ---------------------------------------------------------------------------------------------------
-
-
-def test_targets_are_checked_first(make_clip: Make, tmp_path: Path) -> None:
-    source = make_clip("in.mp4")
-    with pytest.raises(UsageError, match="extension"):
-        check_target(tmp_path / "out.wmv", source)
-    with pytest.raises(FolderMissingError):
-        check_target(tmp_path / "absent" / "out.mp4", source)
-    with pytest.raises(SameFileError):
-        check_target(source, source, overwrite=True)
-    for link, kind in (("soft.mp4", os.symlink), ("hard.mp4", os.link)):
-        kind(source, tmp_path / link)
-        with pytest.raises(SameFileError):
-            check_target(tmp_path / link, source, overwrite=True)
-    (tmp_path / "there.mp4").touch()
-    with pytest.raises(OutputExistsError):
-        check_target(tmp_path / "there.mp4", source)
-    check_target(tmp_path / "there.mp4", source, overwrite=True)
-    (tmp_path / "folder.mp4").mkdir()
-    with pytest.raises(UsageError, match="is a folder"):
-        check_target(tmp_path / "folder.mp4", source)
-
-
-def test_a_folder_that_may_not_be_written(make_clip: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, sealed = make_clip(), tmp_path / "sealed"
-    sealed.mkdir(mode=0o500)
-    if os.geteuid() == 0:  # root may write anywhere: let the system's answer be no
-        monkeypatch.setattr(target_module.os, "access", lambda *_: False)
-    with pytest.raises(NotWritableError):
-        check_target(sealed / "out.mp4", source)
-
-
-def test_overwrite_replaces_only_when_whole(make_clip: Make, restore: Restore, tmp_path: Path) -> None:
-    source, old = make_clip("in.mp4"), tmp_path / "out.mp4"
-    old.write_bytes(b"old")
-    with pytest.raises(OutputExistsError):
-        restore(source, "out.mp4")
-    info = probe(source)
-    with pytest.raises(RuntimeError, match="engine"), VideoWriter(old, info, info.video, H264, overwrite=True) as writer:
-        writer.write(next(iter(VideoDecoder(info))))
-        raise RuntimeError("the engine failed")
-    assert old.read_bytes() == b"old" and not leftovers(tmp_path)
-    restore(source, "out.mp4", overwrite=True)
-    assert probe(old).video.frames == 12 and not leftovers(tmp_path)
-
-
-def test_nothing_written_is_no_video(make_clip: Make, tmp_path: Path) -> None:
-    info = probe(make_clip())
-    with pytest.raises(EmptyVideoError), VideoWriter(tmp_path / "out.mp4", info, info.video, H264) as writer:
-        writer.finish()
-    assert not (tmp_path / "out.mp4").exists() and not leftovers(tmp_path)
-
-
-def test_streams_a_container_cannot_hold(make_clip: Make, tmp_path: Path, rich: Callable[[str], Path]) -> None:
-    info = probe(make_clip("subs.mkv", subtitles=[(0, 100, "Hello")]))
-    with pytest.raises(UnsupportedStreamError, match="subrip"):
-        VideoWriter(tmp_path / "out.mp4", info, info.video, H264)
-    info = probe(rich("rich.mkv"))
-    with pytest.raises(UnsupportedStreamError):
-        VideoWriter(tmp_path / "out.mp4", info, info.video, H264)
-    info = probe(make_clip("plain.mp4"))
-    for name, codec in (("out.mov", "ffv1"), ("out.mp4", "ffv1"), ("out.mov", "av1")):
-        with pytest.raises(UnsupportedStreamError, match=codec):
-            VideoWriter(tmp_path / name, info, info.video, EncodeConfig.model_validate({"codec": codec}))
-    with pytest.raises(UsageError, match="crf"):
-        VideoWriter(tmp_path / "out.mp4", info, info.video, EncodeConfig(crf=60))
-    assert not leftovers(tmp_path)
-
-
-def test_wrong_frames_are_the_callers_fault(make_clip: Make, tmp_path: Path) -> None:
-    info = probe(make_clip())
-    with VideoWriter(tmp_path / "out.mp4", info, info.video, H264) as writer:
-        frame = next(iter(VideoDecoder(info)))
-        with pytest.raises(ValueError, match="takes uint8"):
-            writer.write(frame.with_data(frame.data[:, :10]))
-        with pytest.raises(ValueError, match="takes uint8"):
-            writer.write(frame.with_data(frame.data.astype(np.float32)))
-        writer.write(frame)
-        with pytest.raises(ValueError, match="does not rise"):
-            writer.write(frame)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 200 KiB; skips where none may be mounted."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("needs the right to mount a tmpfs")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
-def test_a_full_disk(make_clip: Make, small_disk: Path, name: str) -> None:
-    info = probe(make_clip("in.mp4", size=(320, 240), frames=30))
-    with (
-        pytest.raises(DiskFullError, match="no space left"),
-        VideoWriter(small_disk / name, info, info.video, EncodeConfig(crf=0)) as writer,
-    ):
-        noise = np.random.default_rng(0)
-        for frame in VideoDecoder(info):
-            writer.write(frame.with_data(noise.integers(0, 256, frame.data.shape, dtype=np.uint8)))
-        writer.finish()
-    assert not list(small_disk.iterdir())
-
-
-@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, DiskFullError), (errno.EACCES, NotWritableError)])
-def test_the_systems_refusals_are_translated(
-    make_clip: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
-) -> None:
-    info = probe(make_clip())
-
-    def refuse(*_: Any) -> None:
-        raise OSError(number, os.strerror(number))
-
-    with pytest.raises(kind), VideoWriter(tmp_path / "out.mp4", info, info.video, H264) as writer:
-        for frame in VideoDecoder(info):
-            writer.write(frame)
-        monkeypatch.setattr(target_module.os, "fsync", refuse)
-        writer.finish()
-    assert not (tmp_path / "out.mp4").exists() and not leftovers(tmp_path)
 
 
 @pytest.mark.parametrize(
