@@ -1,0 +1,1 @@
+"""Measurements: throughput, quality, peers. Nothing here is installed with the package."""
