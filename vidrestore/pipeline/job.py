@@ -139,8 +139,9 @@ class Job:
         check_target(self.output, self.source, self._overwrite)
         media = self._media = probe(self.source)
         require_restorable(media)
-        find_encoder(config.encode)
-        plan_streams(media, CONTAINERS[self.output.suffix.lower()], config.strip_location)
+        container = CONTAINERS[self.output.suffix.lower()]
+        find_encoder(config.encode, container)
+        plan_streams(media, container, config.strip_location)
         out_info = self._load(media)
         frames = expected_frames(media.video, config.start, config.duration)
         size = estimate_bytes(out_info, config.encode, frames)
