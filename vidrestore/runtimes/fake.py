@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from vidrestore.models.base import RestorationNetwork, Whole
 from vidrestore.runtimes.base import Runtime
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vidrestore.models.base import RestorationNetwork, Whole
 
 __all__ = ["FakeRuntime"]
 

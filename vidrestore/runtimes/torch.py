@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from vidrestore.errors import RuntimeUnavailableError
-from vidrestore.models.base import RestorationNetwork, Whole
 from vidrestore.runtimes.base import Runtime
+
+if TYPE_CHECKING:
+    from vidrestore.models.base import RestorationNetwork, Whole
 
 __all__ = ["TorchRuntime"]
 
