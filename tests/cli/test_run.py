@@ -16,6 +16,7 @@ from vidrestore.cli.run import overrides, progress_bar
 from vidrestore.config import settle
 from vidrestore.errors import ConfigError
 
+ENGINES = Path(__file__).resolve().parents[2] / "engines"
 DEFAULTS = {
     "flare": False, "day": False, "night": False, "sr": None, "engine_ids": (), "tier": None, "device": None,
     "strength": None, "start": None, "duration": None, "codec": None, "crf": None, "protect": (), "no_temporal": False,
@@ -60,10 +61,34 @@ def test_identity_from_file_to_file(desk: Desk) -> None:
         assert "vidrestore" in container.metadata["comment"] and "identity" in container.metadata["comment"]
 
 
+def bicubic_for_sr(folder: Path) -> Path:
+    """An engine that restores (so that its output is blended) and has no weights."""
+    engine = folder / "plain-x2"
+    engine.mkdir(parents=True)
+    card = """id = "plain-x2"\ntask = "sr"\ntier = "fast"\ndescription = "for tests"\narchitecture = "bicubic"
+hyperparameters = { scale = 2 }\nscale = 2\nlicence = "Apache-2.0"\n"""
+    (engine / "card.toml").write_text(card)
+    return folder
+
+
+@pytest.mark.parametrize("arguments", [("--engine", "identity"), ("--sr", "2", "--strength", "0")])
+def test_where_nothing_is_restored_nothing_is_blended(desk: Desk, arguments: tuple[str, ...]) -> None:
+    folder = bicubic_for_sr(desk.folder / "engines")
+    (folder / "identity").mkdir()
+    (folder / "identity" / "card.toml").write_bytes((ENGINES / "identity" / "card.toml").read_bytes())
+    lossless = desk.folder / "out" / "a.mkv"
+    command = ("run", desk.source, "-o", lossless, *arguments, "--codec", "ffv1", "--quiet", "--engines-dir", folder)
+    assert desk.run(*command).exit_code == 0
+    blended = pictures(lossless)
+    assert desk.run(*command, "--overwrite", "--no-temporal").exit_code == 0
+    assert all(np.array_equal(a, b) for a, b in zip(blended, pictures(lossless), strict=True))
+
+
 def test_enlarging_and_protecting_under_blending(desk: Desk) -> None:
     box = (32, 16, 24, 32)
     lossless = desk.folder / "out" / "a.mkv"
-    arguments = ("run", desk.source, "-o", lossless, "--engine", "bicubic-x2", "--codec", "ffv1", "--quiet")
+    folder = bicubic_for_sr(desk.folder / "engines")
+    arguments = ("run", desk.source, "-o", lossless, "--sr", "2", "--codec", "ffv1", "--quiet", "--engines-dir", folder)
     assert desk.run(*arguments, "--protect", ",".join(map(str, box))).exit_code == 0
     protected = pictures(lossless)
     assert protected[0].shape == (2 * HEIGHT, 2 * WIDTH, 3)

@@ -166,7 +166,7 @@ class Job:
             description=self._engine.describe(),
             batch_size=config.batch_size,
             threads=self._threads,
-            temporal=config.temporal.enabled,
+            temporal=self._blends,
             codec=config.encode.codec,
             estimated_frame_seconds=seconds,
             estimated_seconds=None if frames is None else seconds * frames,
@@ -203,9 +203,16 @@ class Job:
         self._out_info = info
         return info
 
+    @property
+    def _blends(self) -> bool:
+        """Blending steadies what engines changed. Where nothing is restored, the picture is not touched."""
+        assert self._engine is not None
+        restores = any(card.task != "baseline" for card in self._engine.cards)
+        return self.config.temporal.enabled and restores and self.config.strength > 0
+
     def _after(self) -> list[Stage]:
         """The stages behind the engines: blending, which keeps off what is protected."""
-        if not self.config.temporal.enabled:
+        if not self._blends:
             return []
         blend: Stage = TemporalBlend(self.config.temporal)
         if not self.config.protect:

@@ -75,7 +75,7 @@ class EngineStage:
         """Restore each batch.
 
         Raises:
-            FrameFailedError: the engine raised something unforeseen; carries the first frame of the batch.
+            FrameFailedError: the engine raised something unforeseen; carries the frame.
             OutOfMemoryError: host or device memory is used up.
         """
         for batch in batches:
@@ -98,8 +98,9 @@ class EngineStage:
         except Exception as error:
             if fault := memory_fault(error, f"restoring {where}"):
                 raise fault from error
-            message = f"The engines failed on {where} ({first.seconds:.3f} s): {type(error).__name__}: {error}."
-            raise FrameFailedError(message, index=first.index, seconds=first.seconds) from error
+            frame = self._culprit(batch)
+            message = f"The engines failed on frame {frame.index} ({frame.seconds:.3f} s): {type(error).__name__}: {error}."
+            raise FrameFailedError(message, index=frame.index, seconds=frame.seconds) from error
         count, channels, height, width = batch.data.shape
         expected = (count, channels, height * self._engine.scale, width * self._engine.scale)
         if tuple(restored.shape) != expected:
@@ -109,6 +110,16 @@ class EngineStage:
         if host.untyped_storage().data_ptr() == batch.data.untyped_storage().data_ptr():
             host = host.clone()  # an identity may return its input, but the slots are about to be written again
         return host.numpy()
+
+
+    def _culprit(self, batch: Batch) -> Frame:
+        """The first frame of a failed batch that fails alone too; the first of all if none does."""
+        for place, frame in enumerate(batch.frames):
+            try:
+                self._engine.restore(batch.data[place : place + 1])
+            except Exception:  # whatever it is: the batch's own error is what will be told
+                return frame
+        return batch.frames[0]
 
 
 class KeepRectangles:
