@@ -76,7 +76,9 @@ def test_a_missing_value_names_its_key(tmp_path: Path, key: str) -> None:
     assert f": {key}: Field required." in complaint(card_of(tmp_path, text))
 
 
-@pytest.mark.parametrize("line", ['task = "sharpen"', 'tier = "auto"', 'id = "Plain"', 'id = "../plain"', 'id = "a b"', 'id = ""'])
+@pytest.mark.parametrize(
+    "line", ['task = "sharpen"', 'tier = "auto"', 'id = "Plain"', 'id = "../plain"', 'id = "a b"', 'id = ""']
+)
 def test_names_that_are_not_allowed(tmp_path: Path, line: str) -> None:
     key = line.partition(" ")[0]
     text = "\n".join(line if old.startswith(f"{key} ") else old for old in GOOD.splitlines())
