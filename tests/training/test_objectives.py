@@ -1,0 +1,209 @@
+"""Every objective: batches of the generator alone, losses that teach, figures that mean something."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tests.training.small import RECIPES, picture, recipe
+from vidrestore.errors import ConfigError
+from vidrestore.models.unetpp import GAMMA
+from vidrestore.training.data import Pictures
+from vidrestore.training.objectives import Objective, build
+from vidrestore.training.objectives.base import psnr, to_tensor
+from vidrestore.training.objectives.flare import FlareRemoval
+from vidrestore.training.objectives.super_resolution import SuperResolution
+from vidrestore.training.objectives.translation import Translation
+
+OBJECTIVES = sorted(RECIPES)
+
+
+def pictures() -> Pictures:
+    """Four days, two nights, two held out."""
+    train = [picture(index) for index in range(4)] + [picture(index) >> 3 for index in (8, 9)]
+    return Pictures(train, [picture(20), picture(21)], [], "", {"day": [0, 1, 2, 3], "night": [4, 5]})
+
+
+@pytest.fixture(scope="module")
+def objectives() -> dict[str, Objective]:
+    torch.manual_seed(1)
+    return {name: build(recipe(name), pictures()) for name in OBJECTIVES}
+
+
+@pytest.fixture(params=OBJECTIVES)
+def objective(request: pytest.FixtureRequest, objectives: dict[str, Objective]) -> Objective:
+    return objectives[request.param]
+
+
+def total(terms: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack(list(terms.values())).sum()
+
+
+def loss(terms: Mapping[str, Tensor]) -> float:
+    return float(total(terms).detach())
+
+
+def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_batch_is_a_function_of_the_generator_alone(objective: Objective) -> None:
+    first = objective.batch(np.random.default_rng([7, 5]))
+    other = objective.batch(np.random.default_rng([7, 6]))
+    torch.manual_seed(99)
+    np.random.seed(99)
+    assert same(first, objective.batch(np.random.default_rng([7, 5])))
+    assert not same(first, other)
+
+
+def test_another_objective_of_the_same_recipe_makes_the_same_batches(objective: Objective) -> None:
+    """As one does that goes on after a stop."""
+    twin = build(objective.recipe, pictures())
+    assert same(objective.batch(np.random.default_rng(5)), twin.batch(np.random.default_rng(5)))
+
+
+def test_batches_are_pictures(objective: Objective) -> None:
+    for name, values in objective.batch(np.random.default_rng(3)).items():
+        assert values.dtype == torch.float32 and values.shape[1] == 3, name
+        assert values.min() >= 0 and values.max() <= 1, name
+        assert values.is_contiguous(memory_format=torch.channels_last) or values.is_contiguous(), name
+
+
+def test_inputs_are_what_a_decoder_hands_over(objective: Objective) -> None:
+    batch = objective.batch(np.random.default_rng(3))
+    source = batch[{"super-resolution": "low", "flare": "input", "translation": "night"}[objective.recipe.objective]]
+    assert (source * 255 - (source * 255).round()).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_one_step_teaches_every_weight(objective: Objective, step: int) -> None:
+    objective.networks.train().zero_grad()
+    terms = objective.terms(objective.batch(np.random.default_rng(2)), step)
+    assert all(value.ndim == 0 for value in terms.values())
+    assert all(math.isfinite(value) and value >= 0 for value in (float(term.detach()) for term in terms.values()))
+    total(terms).backward()
+    for name, parameter in objective.networks.named_parameters():
+        assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+    moved = sum(bool(parameter.grad is not None and parameter.grad.any()) for parameter in objective.networks.parameters())
+    assert moved > 0.5 * len(list(objective.networks.parameters()))
+
+
+def test_validation_figures_are_finite_and_come_with_a_sheet(objective: Objective) -> None:
+    networks = objective.networks.eval()
+    with torch.inference_mode():
+        figures, sheet = objective.validate(networks)
+        again, _ = objective.validate(networks)
+    assert figures and all(math.isfinite(value) for value in figures.values())
+    assert figures == again
+    assert sheet.dtype == np.uint8 and sheet.ndim == 3 and sheet.shape[2] == 3 and sheet.any()
+
+
+def test_an_option_it_does_not_have_is_refused(objective: Objective) -> None:
+    wrong = objective.recipe.model_copy(update={"options": {"colour": 1.0}})
+    with pytest.raises(ConfigError, match="unknown options: colour"):
+        build(wrong, pictures())
+
+
+# ----------------------------------------------------------------------------------------------- a perfect output
+
+
+class _Fixed(nn.Module):
+    """A network that has the answer."""
+
+    def __init__(self, answer: Tensor) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, picture: Tensor, thumbnail: Tensor | None = None) -> Tensor:
+        return self.answer
+
+
+def test_super_resolution_perfect(objectives: dict[str, Objective], monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = objectives["super-resolution"]
+    assert isinstance(objective, SuperResolution)
+    batch = objective.batch(np.random.default_rng(1))
+    assert loss(objective.terms(batch, 0)) > 0
+    monkeypatch.setattr(objective, "network", _Fixed(batch["high"]))
+    assert loss(objective.terms(batch, 0)) == 0
+
+
+def test_flare_perfect(objectives: dict[str, Objective], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The layer that was laid on, at every node, in a picture that nothing has rounded or clipped."""
+    objective = objectives["flare"]
+    assert isinstance(objective, FlareRemoval)
+    smooth = F.interpolate(torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(1)), size=(32, 32), mode="bilinear")
+    flare = smooth * 0.5
+    target = torch.full((1, 3, 64, 64), 0.5)
+    source = (target.pow(GAMMA) + F.interpolate(flare.pow(GAMMA), size=(64, 64), mode="nearest")).pow(1 / GAMMA)
+    batch = {"input": source, "target": target}
+    monkeypatch.setattr(objective.network, "layers", lambda _: flare.unsqueeze(1).expand(-1, 4, -1, -1, -1))
+    terms = {name: float(value.detach()) for name, value in objective.terms(batch, 0).items()}
+    assert terms["layer"] < 1e-5
+    assert terms["scene"] < 0.01  # the layer is enlarged bilinearly, the picture's was made of squares
+
+    clean = {"input": target, "target": target}  # without flare there is no such difference
+    monkeypatch.setattr(objective.network, "layers", lambda _: torch.zeros(1, 4, 3, 32, 32))
+    assert loss(objective.terms(clean, 0)) < 1e-5
+
+
+def test_translation_perfect(objectives: dict[str, Objective], monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = objectives["translation"]
+    assert isinstance(objective, Translation)
+    batch = objective.batch(np.random.default_rng(1))
+    answers = {id(objective.to_day): batch["day"], id(objective.to_night): batch["night"]}
+    even = torch.zeros(2, 12, 8, 8)
+    monkeypatch.setattr(objective, "_apply", lambda network, _: (answers[id(network)], even))
+    assert loss(objective.terms(batch, 1)) == 0  # a step without the unpaired terms
+
+
+# ------------------------------------------------------------------------------------------------- day <-> night
+
+
+def test_the_critic_works_only_at_adversarial_steps(objectives: dict[str, Objective]) -> None:
+    objective = objectives["translation"]
+    batch = objective.batch(np.random.default_rng(2))
+    assert {"adversarial", "cycle", "identity"} <= objective.terms(batch, 0).keys()
+    made = objective.critic_terms(0)
+    assert set(made) == {"critic_day", "critic_night"}
+    assert objective.terms(batch, 1).keys() == {"day", "night", "smoothness"}
+    assert objective.critic_terms(1) == {}
+
+
+def test_the_generators_loss_leaves_the_critic_alone_and_the_other_way_round(objectives: dict[str, Objective]) -> None:
+    objective = objectives["translation"]
+    assert objective.critic is not None
+    objective.networks.zero_grad()
+    objective.critic.zero_grad()
+    total(objective.terms(objective.batch(np.random.default_rng(2)), 0)).backward()
+    assert all(parameter.grad is None for parameter in objective.critic.parameters())
+    objective.networks.zero_grad()
+    total(objective.critic_terms(0)).backward()
+    assert all(parameter.grad is not None for parameter in objective.critic.parameters())
+    assert all(parameter.grad is None for parameter in objective.networks.parameters())
+
+
+def test_nights_are_darker_than_days(objectives: dict[str, Objective]) -> None:
+    batch = objectives["translation"].batch(np.random.default_rng(4))
+    assert batch["night"].mean() < batch["day"].mean()
+    assert batch["real_night"].mean() < batch["real_day"].mean()
+
+
+# ------------------------------------------------------------------------------------------------------- the base
+
+
+def test_to_tensor_takes_integers_and_fractions() -> None:
+    shot = picture(1)
+    whole, part = to_tensor([shot]), to_tensor([shot.astype(np.float32) / 255])
+    assert whole.shape == (1, 3, 96, 128)
+    assert torch.allclose(whole, part)
+
+
+def test_psnr_of_known_differences() -> None:
+    assert psnr(torch.zeros(4), torch.full((4,), 0.1)) == pytest.approx(20)
+    assert psnr(torch.ones(4), torch.full((4,), 3.0)) == 100  # clipped, and the same
