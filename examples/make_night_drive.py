@@ -76,7 +76,9 @@ def main(source: Path, target: Path) -> None:
     with VideoDecoder(media, duration=4.0) as decoder:
         info = replace(decoder.info, width=WIDTH, height=HEIGHT)
         settings = EncodeConfig(crf=22, preset="medium")
-        with VideoWriter(target, media, info, settings, duration=4.0, overwrite=True, comment="night and flare simulated") as writer:
+        with VideoWriter(
+            target, media, info, settings, duration=4.0, overwrite=True, comment="night and flare simulated"
+        ) as writer:
             for frame in decoder:
                 day = cv2.resize(np.moveaxis(frame.data, 0, -1), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
                 linear = srgb_to_linear(day.astype(np.float32) / 255)

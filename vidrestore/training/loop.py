@@ -156,7 +156,8 @@ def _run(state: _State, recipe: Recipe, folder: Path, device: torch.device, max_
     """Steps until the last one or until the time is up; the newest validation figures."""
     from torch.utils.tensorboard import SummaryWriter
 
-    loop, objective, figures = recipe.loop, state.objective, {}
+    loop = recipe.loop
+    figures: dict[str, float] = {}
     begun = time.monotonic() - state.seconds
     deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else float("inf")
     board = SummaryWriter(str(folder / "tensorboard"), purge_step=state.step)

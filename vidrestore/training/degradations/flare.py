@@ -71,6 +71,8 @@ class FlareSettings:
     p_scene_glow: float = 0.4
     """How often everything bright in the scene glows too (haze, a greasy windscreen)."""
     p_ghosts: float = 0.4
+    p_weak: float = 0.45
+    """How often a lamp flares less than its share, down to 2 %."""
     shot: tuple[float, float] = (5e-5, 8e-4)
     read: tuple[float, float] = (2e-4, 2e-3)
 
@@ -405,13 +407,16 @@ def _sum_flares(rng: np.random.Generator, scene: Picture, lamps: list[_Lamp], ba
         if rng.random() < 0.2:
             tile = bank.flare(rng)
         share = float(rng.uniform(0.7, 1.2))
+        # A lamp that burns out in the picture may be ten times as bright as white or a hundred times: how much it flares
+        # cannot be read off its disc. Without lamps that hardly flare, a network darkens round every one it sees.
+        weak = float(np.exp(rng.uniform(np.log(0.02), 0.0))) if rng.random() < settings.p_weak else 1.0
         layer = _warp(
             np.ascontiguousarray(tile), (lamp.x, lamp.y), zoom * share, turn + float(rng.normal(0, 0.04)), scene.shape, stretch
         )
         # Scattered light is paler than the lamp: the core burns out and glass scatters all colours.
         colour = lamp.colour + np.float32(rng.uniform(0.0, 0.25)) * (1 - lamp.colour)
-        flare += layer * (colour * np.float32(lamp.strength))
-        if with_ghosts:
+        flare += layer * (colour * np.float32(lamp.strength * weak))
+        if with_ghosts and weak > 0.5:
             _add_ghosts(rng, flare, lamp, bank)
     if rng.random() < settings.p_scene_glow:
         flare += _scene_glow(rng, scene) * float(rng.uniform(0.3, 2.0))

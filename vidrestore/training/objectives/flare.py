@@ -17,16 +17,19 @@ from vidrestore.training.recipe import Recipe
 
 __all__ = ["FlareRemoval"]
 
+DEFAULTS = {
+    "bank": 240, "bank_size": 384, "p_clean": 0.1, "p_untouched": 0.15, "zoom": 4.0,
+    "layer": 0.5, "gradient": 0.25, "dark": 0.3, "excess": 1.0,
+}  # fmt: skip
+"""Flares in the bank and their size in pixels, odds of pairs without flare, zoom of the crops; weights of the terms."""
+
 
 class FlareRemoval(Objective):
     """Flares are rendered once (a bank) and composed anew on every crop."""
 
     def __init__(self, recipe: Recipe, pictures: Pictures) -> None:
         super().__init__(recipe, pictures)
-        self.options = options_of(
-            recipe,
-            {"bank": 240, "bank_size": 384, "p_clean": 0.1, "p_untouched": 0.15, "zoom": 4.0, "layer": 0.5, "gradient": 0.25},
-        )
+        self.options = options_of(recipe, DEFAULTS)
         (network,) = self.networks.values()
         assert isinstance(network, FlareUNetPlusPlus)
         self.network: FlareUNetPlusPlus = network
@@ -55,11 +58,16 @@ class FlareRemoval(Objective):
     def terms(self, batch: Mapping[str, Tensor], step: int) -> Terms:
         source, target = batch["input"], batch["target"]
         layers = self.network.layers(source)
-        output = self.network.subtract(source, self.network.combine(layers))
+        flare = self.network.combine(layers)
+        output = self.network.subtract(source, flare)
+        excess = F.interpolate(flare, scale_factor=2.0, mode="bilinear") - source  # more light than there is
         # What subtraction can undo: nothing where a lamp saturates picture and target alike.
         light = F.avg_pool2d((source.pow(GAMMA) - target.pow(GAMMA)).clamp_min(0), 2).pow(1 / GAMMA)
         return {
             "scene": (output - target).abs().mean(),
+            # By night a black hole where a dark street should be costs next to nothing, until the day engine brightens it.
+            "dark": self.options["dark"] * (_root(output) - _root(target)).abs().mean(),
+            "excess": self.options["excess"] * excess.clamp_min(0).mean(),
             "gradient": self.options["gradient"] * _gradient_difference(output, target),
             "layer": self.options["layer"] * (layers - light.unsqueeze(1)).abs().mean(),
         }
@@ -79,6 +87,11 @@ class FlareRemoval(Objective):
             fidelities.append(psnr(network(clean), clean))
         sheet = (torch.cat(rows[:8], dim=1).permute(1, 2, 0) * 255).round().byte().numpy()
         return {"gain": float(np.mean(gains)), "clean": float(np.mean(fidelities))}, sheet
+
+
+def _root(picture: Tensor) -> Tensor:
+    """Spreads the dark tones; the offset keeps the slope finite at black."""
+    return (picture.clamp_min(0) + 1e-3).sqrt()
 
 
 def _gradient_difference(a: Tensor, b: Tensor) -> Tensor:
