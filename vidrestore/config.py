@@ -57,7 +57,7 @@ class TemporalConfig(Settings):
         default=10.0, gt=0, le=64, description="difference (8-bit levels) at which a neighbour's weight has fallen to exp(-1/2)"
     )
     detail: float = Field(
-        default=0.5, ge=0, le=1, description="share of the blending that fine detail gets where the picture moves; the rest gets all"
+        default=0.5, ge=0, le=1, description="share of the blending that fine detail gets where the picture moves"
     )
     cut_threshold: float = Field(
         default=18.0, gt=0, description="scene-cut score (0 the same, about 50 unrelated) above which a new shot begins"

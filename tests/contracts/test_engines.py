@@ -39,7 +39,7 @@ def test_card_and_weights_agree(engine_id: str) -> None:
         assert (CATALOG.folder / engine_id / "README.md").is_file(), "a trained engine needs its model card"
 
 
-@pytest.mark.parametrize("size", [(64, 96), (97, 61), (1, 1), (33, 200)])
+@pytest.mark.parametrize("size", [(64, 96), (97, 61), (1, 1), (33, 200), (16, 900)])
 def test_any_size_in_scaled_size_out(engine_id: str, size: tuple[int, int]) -> None:
     card = CATALOG.card(engine_id)
     output = fused(card).restore(street(*size))

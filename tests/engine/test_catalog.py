@@ -141,6 +141,8 @@ def test_weights_that_do_not_fit(catalog: Catalog, weights: bytes) -> None:
         ({"architecture": "transformer"}, "architecture 'transformer'"),
         ({"hyperparameters": {"depth": 3}}, "hyperparameters"),
         ({"hyperparameters": {"upsampling": "magic"}}, "hyperparameters"),
+        ({"architecture": "unetpp", "hyperparameters": {"encoder": "tu-no_such_encoder"}}, "hyperparameters"),
+        ({"architecture": "unetpp", "hyperparameters": {"encoder": "no-such-encoder"}}, "hyperparameters"),
         ({"scale": 3}, "scale"),
         ({"size_multiple": 8}, "size multiple"),
     ],

@@ -176,3 +176,11 @@ def test_the_network_pads_where_the_picture_does_not_fit(catalog: Catalog, tmp_p
     hyperparameters = {"decoder_channels": [4, 4, 4, 4, 4]}
     card: Card = make_baseline(tmp_path, "nets", "unetpp", hyperparameters=hyperparameters, size_multiple=32, task="flare")
     assert fused(catalog, card.id).restore(batch_of_noise(25, 41)).shape == (1, 3, 25, 41)
+
+
+def test_tiles_too_small_for_their_halos_are_refused_before_the_run(catalog: Catalog, tmp_path: Path) -> None:
+    card = make_baseline(catalog.folder, "wide", tile_halo=100, size_multiple=1)
+    with pytest.raises(UsageError, match=r"too small for wide.*Set it to 201 or more"):
+        FusedEngine([card], catalog, device="cpu", tile_size=200)
+    frames = batch_of_noise(210, 410)
+    assert torch.equal(FusedEngine([card], catalog, device="cpu", tile_size=201).restore(frames), frames)

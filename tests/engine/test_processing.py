@@ -35,7 +35,7 @@ def test_out_of_range_is_clipped_and_the_rest_rounded_to_the_nearest() -> None:
         (640, 360, (192, 108)),
         (240, 240, (192, 192)),
         (100, 192, (100, 192)),
-        (10, 2000, (4, 192)),  # never less than 4
+        (10, 2000, (8, 192)),  # never less than 8, which the generators need
         (24, 40, (116, 192)),  # a small frame is enlarged
         (1, 1, (192, 192)),
     ],
@@ -51,7 +51,7 @@ def test_thumbnail_size(height: int, width: int, expected: tuple[int, int]) -> N
 def test_thumbnail_sides_are_multiples_of_four(height: int, width: int, side: int) -> None:
     thumbnail = make_thumbnail(torch.zeros(1, 3, height, width), side)
     assert thumbnail is not None
-    assert all(length % 4 == 0 and 4 <= length <= side for length in thumbnail.shape[-2:])
+    assert all(length % 4 == 0 and 8 <= length <= side for length in thumbnail.shape[-2:])
     assert max(thumbnail.shape[-2:]) == side
 
 

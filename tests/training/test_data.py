@@ -150,3 +150,8 @@ def test_zoom_widens_the_view_up_to_its_limit() -> None:
     ramp = np.repeat(np.arange(128, dtype=np.uint8)[None, :, None], 96, axis=0).repeat(3, axis=2)
     widths = [np.ptp(random_crop(np.random.default_rng(seed), ramp, 12, 16, 4.0)[0, :, 0].astype(int)) for seed in range(60)]
     assert max(widths) <= 64 and max(widths) > 48 and min(widths) < 24
+
+
+def test_a_missing_exclude_list_is_no_licence_to_train_on_everything(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"the list gone\.txt of what must not be trained on cannot be read"):
+        names(root, exclude_lists=("gone.txt",))

@@ -214,7 +214,9 @@ def test_fresh_starts_over(trainer: Callable[..., Trainer]) -> None:
     small = trainer("a", steps=2)
     small.train()
     weights = small.weights()
+    (small.out / "notes.txt").write_text("mine")
     small.train(fresh=True)
+    assert (small.out / "notes.txt").read_text() == "mine"
     assert small.steps == [0, 1, 0, 1] and small.weights() == weights
 
 

@@ -207,3 +207,32 @@ def test_to_tensor_takes_integers_and_fractions() -> None:
 def test_psnr_of_known_differences() -> None:
     assert psnr(torch.zeros(4), torch.full((4,), 0.1)) == pytest.approx(20)
     assert psnr(torch.ones(4), torch.full((4,), 3.0)) == 100  # clipped, and the same
+
+
+def test_pictures_smaller_than_the_crops_are_left_out_of_super_resolution() -> None:
+    small = picture(3, height=20, width=200)  # the crops are 24 pixels
+    mixed = pictures()
+    mixed.train.append(small)
+    objective = build(recipe("super-resolution"), mixed)
+    assert isinstance(objective, SuperResolution) and len(objective.pairs) == len(mixed.train) - 1
+    with pytest.raises(ConfigError, match="as large as the crops of 24 pixels"):
+        build(recipe("super-resolution"), Pictures([small], [small], [], ""))
+
+
+def test_flare_is_validated_on_pictures_smaller_than_its_crops() -> None:
+    small = Pictures([picture(1, 50, 90)], [picture(2, 50, 90)], [], "", {"day": [0]})
+    objective = build(recipe("flare"), small)
+    figures, _ = objective.validate(objective.networks.eval())
+    assert all(math.isfinite(value) for value in figures.values())
+
+
+def test_initial_hyperparameters_build_the_network_and_are_not_of_the_engine() -> None:
+    from vidrestore.training.recipe import EngineRecipe
+
+    given = recipe("super-resolution")
+    engine = given.engines[0].model_copy(update={"initial": {"features": 6}})
+    assert isinstance(engine, EngineRecipe)
+    objective = build(given.model_copy(update={"engines": (engine,)}), pictures())
+    assert isinstance(objective, SuperResolution)
+    assert objective.network.core.shallow1.out_channels == 6  # type: ignore[union-attr]
+    assert "features" not in engine.model_dump(exclude={"initial"})["hyperparameters"] or engine.hyperparameters["features"] == 4

@@ -21,7 +21,7 @@ class Origin(_Table):
     """What made the weights; filled in by the training program."""
 
     command: str
-    commit: str
+    commit: str = Field(description="of the code that finished the training; `+`: with changes that were not committed")
     seed: int
     steps: int
     seconds: float = Field(description="time spent in training, all resumptions together")

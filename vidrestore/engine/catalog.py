@@ -59,7 +59,8 @@ class Catalog:
 
     def cards(self) -> list[Card]:
         """All cards that can be read, sorted by id; see `broken` for the others."""
-        return [self.card(engine_id) for engine_id in self.ids() if engine_id not in self.broken()]
+        broken = self.broken()
+        return [self.card(engine_id) for engine_id in self.ids() if engine_id not in broken]
 
     def broken(self) -> dict[str, str]:
         """Engine id -> what is wrong with its card."""
@@ -122,7 +123,7 @@ class Catalog:
             raise InvalidCardError(f"The engine {card.id} has the architecture {card.architecture!r}, which does not exist.")
         try:
             network = build(card.architecture, card.hyperparameters)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, KeyError, IndexError, RuntimeError) as error:
             raise InvalidCardError(f"The engine {card.id} has hyperparameters its architecture refuses: {error}.") from None
         if (network.scale, network.size_multiple) != (card.scale, card.size_multiple):
             raise InvalidCardError(f"The card of {card.id} gives another scale or size multiple than its network has.")

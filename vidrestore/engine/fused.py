@@ -13,7 +13,7 @@ from vidrestore.config import Rectangle
 from vidrestore.engine.card import Card
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.processing import enlarge, from_frames, make_thumbnail, pad_to_multiple, to_frames
-from vidrestore.engine.tiling import run_tiled
+from vidrestore.engine.tiling import run_tiled, smallest_tile
 from vidrestore.errors import UsageError
 from vidrestore.models.base import Whole
 from vidrestore.runtimes import pick_device, runtime_class
@@ -41,6 +41,7 @@ class FusedEngine:
 
     Raises:
         EngineError, RuntimeUnavailableError: see Catalog.load and Runtime.
+        UsageError: `tile_size` leaves no room between two halos.
     """
 
     def __init__(
@@ -60,11 +61,21 @@ class FusedEngine:
         self.strength = strength
         self.protect = tuple(protect)
         self.tile_size = tile_size
+        self._check_tile_size()
         factory = runtime_class(runtime)
         self._steps: list[tuple[Card, RestorationNetwork, Runtime]] = []
         for card in self.cards:
             network = catalog.load(card)
             self._steps.append((card, network, factory(network, self.device, precision)))
+
+    def _check_tile_size(self) -> None:
+        for card in self.cards:
+            least = smallest_tile(card.tile_halo, card.size_multiple)
+            if self.tile_size < least:
+                raise UsageError(
+                    f"A tile_size of {self.tile_size} is too small for {card.id}: its tiles overlap by {2 * card.tile_halo}.",
+                    f"Set it to {least} or more.",
+                )
 
     @property
     def precision(self) -> str:

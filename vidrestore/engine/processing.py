@@ -25,12 +25,12 @@ def to_frames(picture: Tensor, dtype: torch.dtype = torch.uint8) -> Tensor:
 
 
 def make_thumbnail(picture: Tensor, longest_side: int) -> Tensor | None:
-    """The whole frame with the given longest side (area averaging), sides multiples of 4; None if 0 is asked for."""
+    """The whole frame with that longest side (area averaging), sides multiples of 4 and at least 8; None for 0."""
     if not longest_side:
         return None
     height, width = picture.shape[-2:]
     factor = longest_side / max(height, width)
-    size = [max(4, round(side * factor / 4) * 4) for side in (height, width)]
+    size = [max(8, round(side * factor / 4) * 4) for side in (height, width)]
     if factor < 1:
         return F.interpolate(picture, size=size, mode="area")
     return F.interpolate(picture, size=size, mode="bilinear", align_corners=False)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vidrestore.models.base import Whole
 
-__all__ = ["Tile", "plan_tiles", "run_tiled"]
+__all__ = ["Tile", "plan_tiles", "run_tiled", "smallest_tile"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,11 @@ class Tile:
     left: int
     height: int
     width: int
+
+
+def smallest_tile(halo: int, multiple: int) -> int:
+    """The least tile size, in pixels, that leaves something between the two halos."""
+    return -(-2 * halo // multiple) * multiple + multiple
 
 
 def _spans(length: int, tile: int, halo: int, multiple: int) -> list[tuple[int, int]]:

@@ -111,7 +111,6 @@ class EngineStage:
             host = host.clone()  # an identity may return its input, but the slots are about to be written again
         return host.numpy()
 
-
     def _culprit(self, batch: Batch) -> Frame:
         """The first frame of a failed batch that fails alone too; the first of all if none does."""
         for place, frame in enumerate(batch.frames):

@@ -64,7 +64,12 @@ def _files(root: Path, recipe: DataRecipe, recipe_folder: Path) -> list[str]:
     """Sorted relative paths that the recipe allows."""
     forbidden: set[str] = set()
     for name in recipe.exclude_lists:
-        lines = (recipe_folder / name).read_text(encoding="utf-8").splitlines()
+        try:
+            lines = (recipe_folder / name).read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise ConfigError(
+                f"Of the recipe, the list {name} of what must not be trained on cannot be read: {error.strerror}."
+            ) from None
         forbidden |= {line.strip() for line in lines if line.strip() and not line.startswith("#")}
     tiers = _tiers(root)
     chosen = []

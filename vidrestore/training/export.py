@@ -25,9 +25,10 @@ __all__ = ["export_engines", "write_card"]
 
 
 def commit() -> str:
-    """The commit of the code that trained, `+` if the tree was changed; `unknown` outside a checkout."""
+    """The commit of the code that runs, `+` if the tree was changed; `unknown` if it is not run from its checkout."""
     root = Path(__file__).resolve().parent
     try:
+        subprocess.run(["git", "ls-files", "--error-unmatch", __file__], cwd=root, capture_output=True, check=True)
         head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
         dirty = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -80,7 +81,7 @@ def _export(
     (folder / "weights.safetensors").write_bytes(data)
     # Measured figures belong to other weights: `benchmarks/quality` writes them anew.
     card = Card(
-        **engine.model_dump(),
+        **engine.model_dump(exclude={"initial"}),
         scale=network.scale,
         size_multiple=network.size_multiple,
         precisions=("fp32", "bf16", "fp16"),

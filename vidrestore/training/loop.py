@@ -118,8 +118,10 @@ def train(
     """
     recipe = read_recipe(config)
     folder = out or Path("runs") / config.stem
-    if fresh:
-        shutil.rmtree(folder, ignore_errors=True)
+    if fresh:  # only what a run writes: the folder may hold other things
+        (folder / "checkpoint.pt").unlink(missing_ok=True)
+        for part in ("samples", "tensorboard"):
+            shutil.rmtree(folder / part, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     torch.manual_seed(recipe.loop.seed)

@@ -21,6 +21,7 @@ class EngineRecipe(Settings):
     description: str
     architecture: str
     hyperparameters: dict[str, Any] = Field({}, description="of the architecture")
+    initial: dict[str, Any] = Field({}, description="further hyperparameters that only a network without weights needs")
     tile_halo: int = Field(0, ge=0)
     generative: bool = False
     licence: str = "Apache-2.0"

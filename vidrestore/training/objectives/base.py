@@ -33,7 +33,7 @@ class Objective:
     def __init__(self, recipe: Recipe, pictures: Pictures) -> None:
         self.recipe, self.pictures = recipe, pictures
         self.networks = nn.ModuleDict(
-            {engine.id: build_network(engine.architecture, engine.hyperparameters) for engine in recipe.engines}
+            {engine.id: build_network(engine.architecture, engine.hyperparameters | engine.initial) for engine in recipe.engines}
         )
 
     def batch(self, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -81,4 +81,4 @@ def to_tensor(pictures: list[np.ndarray]) -> Tensor:
 
 def psnr(a: Tensor, b: Tensor) -> float:
     """PSNR in dB of pictures in 0..1."""
-    return float(-10 * torch.log10(torch.mean((a.clamp(0, 1) - b.clamp(0, 1)) ** 2).clamp_min(1e-10)))
+    return float(-10 * torch.log10(torch.mean((a.detach().clamp(0, 1) - b.clamp(0, 1)) ** 2).clamp_min(1e-10)))

@@ -35,21 +35,23 @@ class FlareRemoval(Objective):
         self.network: FlareUNetPlusPlus = network
         rng = np.random.default_rng(recipe.loop.seed)
         self.bank = FlareBank(rng, int(self.options["bank"]), int(self.options["bank_size"]))
-        self.held_out = [self._pair(rng, picture, 0.0) for picture in pictures.held_out for _ in range(2)]
+        self.held_out = [self._pair(rng, picture, 0.0, 0.0) for picture in pictures.held_out for _ in range(2)]
 
-    def _pair(self, rng: np.random.Generator, picture: np.ndarray, p_untouched: float) -> tuple[np.ndarray, np.ndarray]:
+    def _pair(
+        self, rng: np.random.Generator, picture: np.ndarray, p_untouched: float, p_clean: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         side = self.recipe.loop.crop
         clean = random_crop(rng, picture, side, side, self.options["zoom"]).astype(np.float32) / 255
         if rng.random() < p_untouched:  # a picture without flare must come back as it was, day or night
             return clean, clean
-        pair = composite_flare(rng, clean, self.bank, p_clean=self.options["p_clean"])
+        pair = composite_flare(rng, clean, self.bank, p_clean=p_clean)
         # What a decoder hands over is 8 bit.
         return np.rint(pair.input * 255) / np.float32(255), pair.target.astype(np.float32)
 
     def batch(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        pictures = self.pictures.train
+        pictures, options = self.pictures.train, self.options
         pairs = [
-            self._pair(rng, pictures[rng.integers(len(pictures))], self.options["p_untouched"])
+            self._pair(rng, pictures[rng.integers(len(pictures))], options["p_untouched"], options["p_clean"])
             for _ in range(self.recipe.loop.batch)
         ]
         sources, targets = zip(*pairs, strict=True)
@@ -78,12 +80,11 @@ class FlareRemoval(Objective):
         for source, target in self.held_out:
             batch, wanted = to_tensor([source]), to_tensor([target])
             output = network(batch)
-            if psnr(batch, wanted) < 40:  # a pair without flare has nothing to gain
-                gains.append(psnr(output, wanted) - psnr(batch, wanted))
+            gains.append(psnr(output, wanted) - psnr(batch, wanted))
             rows.append(torch.cat([picture[0].clamp(0, 1) for picture in (batch, output, wanted)], dim=2))
         side = self.recipe.loop.crop
         for picture in self.pictures.held_out:
-            clean = to_tensor([np.ascontiguousarray(picture[:side, :side])])
+            clean = to_tensor([random_crop(np.random.default_rng(0), picture, side, side)])
             fidelities.append(psnr(network(clean), clean))
         sheet = (torch.cat(rows[:8], dim=1).permute(1, 2, 0) * 255).round().byte().numpy()
         return {"gain": float(np.mean(gains)), "clean": float(np.mean(fidelities))}, sheet

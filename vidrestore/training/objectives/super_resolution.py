@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vidrestore.errors import ConfigError
 from vidrestore.training.data import Pictures
 from vidrestore.training.degradations.sr import downscale, video_like
 from vidrestore.training.objectives.base import Objective, Terms, network_of, options_of, psnr, to_tensor
@@ -24,7 +25,10 @@ class SuperResolution(Objective):
         self.options = options_of(recipe, {"video_like": 0.0, "weight_l1": 0.0, "detail": 0.5})
         self.network = network_of(self.networks, recipe.engines[0].id)
         self.scale = self.network.scale
-        self.pairs = [self._pair(picture) for picture in pictures.train]
+        least = recipe.loop.crop * self.scale
+        self.pairs = [self._pair(picture) for picture in pictures.train if min(picture.shape[:2]) >= least]
+        if not self.pairs:
+            raise ConfigError(f"No picture is as large as the crops of {least} pixels.", "Set a smaller crop in [loop].")
         self.held_out = [self._pair(picture[:320, :320]) for picture in pictures.held_out]
 
     def _pair(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
