@@ -31,9 +31,9 @@ Codec = Literal["h264", "hevc", "av1", "ffv1"]
 
 
 class Settings(BaseModel):
-    """Frozen; unknown keys are refused."""
+    """Frozen; unknown keys are refused, and so are infinity and not-a-number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Rectangle(Settings):

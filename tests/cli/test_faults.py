@@ -88,6 +88,33 @@ def test_missing_folder(desk: Desk, refused: Refused) -> None:
     refused(desk.restore("--json", desk.folder / "nowhere" / "a.json"), 6)
 
 
+def test_json_is_not_written_over_a_video(desk: Desk, refused: Refused) -> None:
+    """Nor over a folder; and it is refused before the work, not after it."""
+    link = desk.folder / "link.json"
+    link.symlink_to(desk.source)
+    for target in (desk.source, link, desk.output):
+        assert "the video itself" in refused(desk.restore("--json", target), 2)
+    assert "is a folder" in refused(desk.restore("--json", desk.folder), 2)
+
+
+def test_names_the_system_refuses(desk: Desk, refused: Refused) -> None:
+    long = "a" * 300
+    assert "too long" in refused(desk.restore(source=desk.folder / f"{long}.mp4"), 3)
+    assert "too long" in refused(desk.restore(output=desk.folder / "out" / f"{long}.mp4"), 6)
+    assert "too long" in refused(desk.restore("--json", desk.folder / f"{long}.json"), 6)
+
+
+def test_a_start_beyond_all_timestamps(desk: Desk, refused: Refused) -> None:
+    assert "not one picture" in refused(desk.restore("--start", "9" * 30), 3)
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
+def test_an_encoder_preset_that_does_not_exist(desk: Desk, refused: Refused, codec: str) -> None:
+    config = desk.folder / "my.toml"
+    config.write_text('[encode]\npreset = "hasty"\n')
+    assert "hasty" in refused(desk.restore("--config", config, "--codec", codec), 2)
+
+
 @pytest.mark.skipif(not hasattr(os, "setresuid"), reason="needs POSIX users")
 def test_unwritable_folder(desk: Desk, refused: Refused) -> None:
     import vidrestore.engine.fused

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import av.error
 import numpy as np
 import pytest
 
 from vidrestore.errors import DamagedVideoError, EmptyVideoError, MediaError
 from vidrestore.media import VideoDecoder
-from vidrestore.media.probe import probe
+from vidrestore.media import decode as decode_module
+from vidrestore.media.probe import open_input, probe
 
 Make = Callable[..., Path]
 VFR = [0, 40, 70, 160, 161, 300, 480, 500, 777, 900]
@@ -125,7 +128,50 @@ def test_truncated_mkv_and_avi(make_clip: Make, name: str) -> None:
     path = make_clip(name, codec=codec, frames=40, size=(320, 240))
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * 0.6)])
-    with pytest.raises(DamagedVideoError), VideoDecoder(path) as decoder:
+    with pytest.raises(DamagedVideoError, match="cut short"):  # the whole is asked for: refused before any work
+        VideoDecoder(path)
+    with VideoDecoder(path, duration=0.2) as decoder:
+        assert len(list(decoder)) == 5
+    with pytest.raises(DamagedVideoError) as caught, VideoDecoder(path, duration=60.0) as decoder:
+        list(decoder)
+    assert caught.value.index and caught.value.index > 5
+
+
+@pytest.mark.parametrize("name", ["headless.mp4", "headless.mkv"])
+def test_pictures_that_lean_on_a_missing_beginning_are_said(make_clip: Make, tmp_path: Path, name: str) -> None:
+    """Cut inside a group of pictures: 11 of 12 cannot be decoded."""
+    path = tmp_path / name
+    with av.open(str(make_clip("whole.mp4", frames=30, options={"g": "12", "bf": "0"}))) as whole, av.open(str(path), "w") as cut:
+        stream = cut.add_stream_from_template(whole.streams.video[0], opaque=True)
+        for number, packet in enumerate(whole.demux(whole.streams.video[0])):
+            if number and packet.size:
+                packet.stream = stream
+                cut.mux(packet)
+    with VideoDecoder(path) as decoder:
+        assert len(list(decoder)) == 18
+        assert "first 11 pictures" in decoder.notices[0] and "left out" in decoder.notices[0]
+
+
+def test_whole_files_say_nothing_of_their_beginning(make_clip: Make) -> None:
+    for options in ({"bf": "0"}, {"bf": "3", "g": "6"}):
+        with VideoDecoder(make_clip(pts=range(-3, 20), options=options)) as decoder:  # the edit list hides what is before 0
+            assert len(list(decoder)) == 20 and decoder.notices == ()
+
+
+def test_memory_that_is_used_up_is_no_damage(make_clip: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Starved:
+        def __init__(self, container: Any) -> None:
+            self._container = container
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._container, name)
+
+        def demux(self, *_: Any) -> Any:
+            raise av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")
+            yield
+
+    monkeypatch.setattr(decode_module, "open_input", lambda path: Starved(open_input(path)))
+    with VideoDecoder(make_clip()) as decoder, pytest.raises(MemoryError):
         list(decoder)
 
 

@@ -167,6 +167,32 @@ def test_everything_at_once(rich: Callable[[str], Path], restore: Restore, name:
         assert written.metadata.get("timecode") == "01:00:00:00"
 
 
+def test_telemetry_is_not_taken_for_chapters(
+    make_clip: Make, restore: Restore, tmp_path: Path, ffmpeg: Callable[..., None]
+) -> None:
+    """A data track with as many samples as there are chapters is copied; the chapters' own text track is written anew."""
+    base = make_clip("base.mkv", frames=50, chapters=[(0, 1000, "One"), (1000, 2000, "Two")])
+    source = tmp_path / "in.mp4"
+    ffmpeg("-i", base, "-c", "copy", source)
+    _, target, report = restore(source, "chapters.mp4")
+    assert not report.streams and report.chapters == 2 and len(probe(target).streams) == 2
+    # The same file with that track made a telemetry track of its own; the chapters stay in their Nero list.
+    content = source.read_bytes()
+    for old, new in (
+        (b"chap", b"free"),
+        (b"\0\0\0\0text\0\0\0\0", b"\0\0\0\0meta\0\0\0\0"),
+        (b"Otext\0", b"Ogpmd\0"),
+        (b"\0\3One\0\0\0\x0cencd", b"GPS-1\0\0\0\x0cencd"),
+        (b"\0\3Two\0\0\0\x0cencd", b"GPS-2\0\0\0\x0cencd"),
+    ):
+        assert content.count(old) == 1
+        content = content.replace(old, new)
+    source.write_bytes(content)
+    assert probe(source).streams[1].packets == len(probe(source).chapters) == 2
+    _, _, report = restore(source, "telemetry.mp4")
+    assert [(check.type, check.packets) for check in report.streams] == [("data", 2)] and report.chapters == 2
+
+
 def test_location_is_left_out_when_asked(make_clip: Make, restore: Restore) -> None:
     metadata = {"title": "T", "location": "+54.1-002.7/", "com.apple.quicktime.location.ISO6709": "+54.1-002.7/"}
     source = make_clip("in.mp4", metadata=metadata)
@@ -195,6 +221,21 @@ def test_a_cut_keeps_sound_and_picture_together(make_clip: Make, restore: Restor
     begin = moments[after[0][1]]
     assert begin <= 1.0 < begin + 1024 / 48000 + 1e-3  # the packet that contains the moment
     assert [c.metadata["title"] for c in probe(target).chapters] == ["Two"]
+
+
+def test_a_second_picture_that_is_cut_is_said(
+    make_clip: Make, restore: Restore, tmp_path: Path, ffmpeg: Callable[..., None]
+) -> None:
+    front, source = make_clip("front.mp4", frames=50), tmp_path / "in.mp4"
+    rear = make_clip("rear.mp4", frames=50, size=(32, 32), options={"g": "10", "bf": "2"})
+    ffmpeg("-i", front, "-i", rear, "-map", "0", "-map", "1", "-c", "copy", source)
+    _, _, report = restore(source, "whole.mp4")
+    assert report.streams[0].packets == 50 and not report.notices
+    _, target, report = restore(source, "part.mp4", start=1.0)
+    assert report.streams[0].packets == 20 and "key picture" in report.notices[0]
+    with av.open(str(target)) as container:
+        times = [frame.time for frame in container.decode(container.streams.video[1])]
+    assert times == pytest.approx([0.2 + number / 25 for number in range(20)], abs=1e-3)
 
 
 def test_a_subtitle_that_shows_at_the_cut(make_clip: Make, restore: Restore) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -56,6 +57,14 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_a_folder_is_no_video(tmp_path: Path) -> None:
     with pytest.raises(NotAVideoError, match="is a folder"):
         probe(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.timeout(20)
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(NotAVideoError, match="pipe"):
+        probe(tmp_path / "pipe.mp4")
 
 
 @pytest.mark.parametrize(

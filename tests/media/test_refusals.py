@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av.error
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from vidrestore.errors import (
     EmptyVideoError,
     FolderMissingError,
     NotWritableError,
+    OutOfMemoryError,
     OutputExistsError,
     SameFileError,
     UnsupportedStreamError,
@@ -138,6 +141,43 @@ def test_a_full_disk(make_clip: Make, small_disk: Path, name: str) -> None:
             writer.write(frame.with_data(noise.integers(0, 256, frame.data.shape, dtype=np.uint8)))
         writer.finish()
     assert not list(small_disk.iterdir())
+
+
+@pytest.mark.parametrize("when", ["encode", "verify"])
+def test_memory_that_is_used_up_is_said_as_such(
+    make_clip: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    def starve(*_: Any, **__: Any) -> None:
+        raise av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")
+
+    info = probe(make_clip())
+    with (
+        pytest.raises(OutOfMemoryError, match="memory is used up"),
+        VideoWriter(tmp_path / "o.mp4", info, info.video, H264) as writer,
+    ):
+        if when == "encode":
+            monkeypatch.setattr(writer, "_mux", starve)
+        else:
+            monkeypatch.setattr("vidrestore.media.verify._read_again", starve)
+        for frame in VideoDecoder(info):
+            writer.write(frame)
+        writer.finish()
+    assert not (tmp_path / "o.mp4").exists() and not leftovers(tmp_path)
+
+
+def test_a_folder_that_cannot_be_flushed(make_clip: Make, restore: Restore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows and some network file systems: the output has its name already, so this is no failure."""
+
+    flush = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "a folder cannot be flushed")
+        flush(descriptor)
+
+    monkeypatch.setattr(target_module.os, "fsync", refuse)
+    _, target, _ = restore(make_clip("in.mp4"))
+    assert target.is_file() and not leftovers(target.parent)
 
 
 @pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, DiskFullError), (errno.EACCES, NotWritableError)])

@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from vidrestore.errors import FolderMissingError, StorageError
+from vidrestore.errors import FolderMissingError, NotWritableError, SameFileError, StorageError, UsageError
 
 __all__ = ["check_json_target", "table", "write_json"]
 
 
-def check_json_target(target: str | None) -> None:
-    """Refuse, before any work, a JSON file whose folder is not there (FolderMissingError)."""
-    if target not in (None, "-") and not Path(target).resolve().parent.is_dir():
-        raise FolderMissingError(f"There is no folder {Path(target).parent} for the JSON file.")
+def check_json_target(target: str | None, *videos: Path) -> None:
+    """Refuse, before any work, a JSON file that could not be written, or would be written over one of `videos`.
+
+    Raises:
+        SameFileError: it is one of `videos`, also through a link.
+        UsageError: it is a folder.
+        FolderMissingError, NotWritableError, StorageError: its folder.
+    """
+    if target is None or target == "-":
+        return
+    path = Path(target)
+    try:
+        if any(_same(path, video) for video in videos):
+            raise SameFileError(f"The JSON file {path} is the video itself.", "Choose another JSON file.")
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder.", "Give the JSON file a name.")
+        if not path.parent.is_dir():
+            raise FolderMissingError(f"There is no folder {path.parent} for the JSON file.")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise NotWritableError(f"The JSON file {path} may not be written.")
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another JSON file.") from None
+
+
+def _same(path: Path, video: Path) -> bool:
+    if path.exists() and video.exists():
+        return path.samefile(video)
+    return path.resolve() == video.resolve()
 
 
 def write_json(target: str | None, value: Any) -> None:

@@ -63,7 +63,7 @@ def command(source: Path, output: Path, engines_dir: Path | None, json_file: str
     config = settle(overrides(options), preset=options["preset"], config=options["config"])
     if not config.engines:
         raise click.UsageError(f"No engine was asked for: give {CHOICES}.")
-    check_json_target(json_file)
+    check_json_target(json_file, source, output)
     from vidrestore.pipeline.job import Job
 
     quiet = options["quiet"] or json_file == "-"

@@ -50,7 +50,8 @@ class VideoDecoder:
     are the source's, in the stream's time base.
 
     A picture without pts gets its dts, else the previous pts plus the previous duration (one tick if that is unknown
-    too); a pts that does not rise is set one tick after its predecessor. Both are noted in `notices`.
+    too); a pts that does not rise is set one tick after its predecessor. Both are noted in `notices`, as are pictures at the
+    very beginning that lean on ones the file does not hold: they are left out.
 
     Args:
         source: path, or what `probe` said of it.
@@ -127,6 +128,9 @@ class VideoDecoder:
     def _refuse_missing_part(self) -> None:
         damage = self.media.damaged_from
         if damage is None:
+            cut = self._said_to_be_cut_short()
+            if cut and self._end is None:
+                raise DamagedVideoError(f"Pictures are missing at the end of {self.media.path}. {cut}")
             return
         index, seconds = damage
         if self._end is None or seconds / self.info.time_base < self._end:
@@ -142,9 +146,12 @@ class VideoDecoder:
             if self._end is not None and pts >= self._end:
                 return
             yield picture, pts
-        cut = [sentence for sentence in self.media.notices if "cut short" in sentence]
+        cut = self._said_to_be_cut_short()
         if cut:
-            raise self._damaged(cut[0])
+            raise self._damaged(cut)
+
+    def _said_to_be_cut_short(self) -> str | None:
+        return next((sentence for sentence in self.media.notices if "cut short" in sentence), None)
 
     def _from_start(self) -> Iterator[tuple[av.VideoFrame, int]]:
         """Pictures from the first of the range on; those before it are decoded, because others lean on them, and dropped."""
@@ -176,6 +183,7 @@ class VideoDecoder:
         stream.codec_context.thread_count = self._threads
         stream.codec_context.thread_type = "AUTO"
         settling = seek_to is not None and self._seek(container, stream, seek_to)
+        sent: list[int] | None = [] if seek_to is None else None  # pts sent to the decoder before its first picture
         packets = container.demux(stream)
         while True:
             try:
@@ -185,23 +193,30 @@ class VideoDecoder:
                 pictures = [] if settling and packet.is_corrupt else packet.decode()
             except av.error.EOFError:
                 return
+            except MemoryError:  # FFmpeg's ENOMEM: the file is not to blame
+                raise
             except av.error.FFmpegError as error:
                 if settling:
                     continue
                 raise self._damaged(str(error.strerror or error)) from None
             if packet.is_corrupt and packet.size and not settling:
                 raise self._damaged("the container marks its data as damaged")
+            if sent is not None and packet.size and packet.pts is not None and not packet.is_discard:
+                sent.append(packet.pts)
             for picture in pictures:
                 if picture.is_corrupt and not settling:
                     raise self._damaged("the decoder could not rebuild it whole")
                 if not picture.is_corrupt:
                     settling = False
+                    if sent is not None:
+                        self._note_headless(sum(pts < picture.pts for pts in sent if picture.pts is not None))
+                        sent = None
                     yield picture, self._timestamp(picture)
 
     def _seek(self, container: av.container.InputContainer, stream: av.VideoStream, pts: int) -> bool:
         try:
             container.seek(pts, stream=stream, backward=True)
-        except av.error.FFmpegError:
+        except (av.error.FFmpegError, OverflowError):  # OverflowError: a moment beyond all timestamps
             _log.info("%s cannot seek; decoding from its beginning", self.media.path)
             return False
         return True
@@ -217,6 +232,12 @@ class VideoDecoder:
             self._note("Some timestamps do not rise; each of those is set one tick after its predecessor.")
         self._clock = pts, picture.duration or 1
         return pts
+
+    def _note_headless(self, lost: int) -> None:
+        """A recording may begin in the middle of a group of pictures: no decoder can rebuild what leans on the missing ones."""
+        if lost:
+            pictures = "The first picture leans" if lost == 1 else f"The first {lost} pictures lean"
+            self._note(f"{pictures} on pictures before the file begins, cannot be decoded and so are left out.")
 
     def _note(self, sentence: str) -> None:
         if sentence not in self._notices:

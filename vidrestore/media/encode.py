@@ -14,7 +14,7 @@ import av.error
 import numpy as np
 
 from vidrestore.config import EncodeConfig
-from vidrestore.errors import EmptyVideoError, UnsupportedStreamError, VidrestoreError
+from vidrestore.errors import EmptyVideoError, OutOfMemoryError, UnsupportedStreamError, VidrestoreError
 from vidrestore.media.convert import FromRGB
 from vidrestore.media.decode import pts_range
 from vidrestore.media.encoders import choose_pixel_format, configure, encoder_options, find_encoder, output_color
@@ -57,7 +57,7 @@ class VideoWriter:
         UsageError, SameFileError, OutputExistsError, FolderMissingError, NotWritableError: see `check_target`.
         UnsupportedStreamError: the container cannot hold a stream.
         UnknownCodecError: no such encoder in this build.
-        DiskFullError, StorageError: while writing.
+        DiskFullError, StorageError, OutOfMemoryError: while writing.
         VerificationError: from `finish`; nothing is left under the name.
     """
 
@@ -81,6 +81,9 @@ class VideoWriter:
         self._pixel_format, format_notice = choose_pixel_format(info, encode)
         plan = plan_streams(source, self._format, strip_location)
         self.notices: tuple[str, ...] = (*([format_notice] if format_notice else []), *plan.notices)
+        if start > 0 and (cut := [stream for stream in plan.copied if stream.type == "video" and not stream.attached_picture]):
+            names = ", ".join(map(str, cut))
+            self.notices += (f"Copied pictures ({names}) begin with their first key picture in the range.",)
         self._color = output_color(info)
         self._first, self._end = pts_range(source, start, duration)
         self._expected: list[tuple[int, Fraction]] = []
@@ -316,6 +319,8 @@ class VideoWriter:
 
     def _explained(self, error: BaseException) -> BaseException:
         """FFmpeg's and the system's errors in our words; others as they are."""
+        if isinstance(error, MemoryError):  # FFmpeg's ENOMEM is one too
+            return OutOfMemoryError(f"The machine's memory is used up while writing {self.target}.")
         if isinstance(error, VidrestoreError) or not isinstance(error, (av.error.FFmpegError, OSError)):
             return error
         return storage_error(error, self.target)

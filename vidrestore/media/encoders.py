@@ -10,7 +10,7 @@ import av
 import av.codec
 
 from vidrestore.config import EncodeConfig
-from vidrestore.errors import UnknownCodecError, UnsupportedStreamError, UsageError
+from vidrestore.errors import ConfigError, UnknownCodecError, UnsupportedStreamError, UsageError
 from vidrestore.media import tags
 from vidrestore.types import ColorSpec, StreamInfo
 
@@ -26,21 +26,25 @@ __all__ = [
 ]
 
 
+_X26_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
+
+
 @dataclass(frozen=True)
 class Encoder:
-    """How one codec is written. `samplings`: chroma samplings it takes in 8 bits, best known first."""
+    """How one codec is written. `samplings`: chroma samplings it takes in 8 bits, best known first; `presets`: their names."""
 
     name: str
     crf: int | None
     preset: str | None
     samplings: tuple[str, ...]
+    presets: tuple[str, ...] = ()
     largest_crf: int = 51
 
 
 ENCODERS = {
-    "h264": Encoder("libx264", 18, "veryfast", ("420p", "422p", "444p")),
-    "hevc": Encoder("libx265", 20, "veryfast", ("420p", "422p", "444p")),
-    "av1": Encoder("libsvtav1", 28, "8", ("420p",), largest_crf=63),
+    "h264": Encoder("libx264", 18, "veryfast", ("420p", "422p", "444p"), _X26_PRESETS),
+    "hevc": Encoder("libx265", 20, "veryfast", ("420p", "422p", "444p"), _X26_PRESETS),
+    "av1": Encoder("libsvtav1", 28, "8", ("420p",), tuple(map(str, range(14))), largest_crf=63),
     "ffv1": Encoder("ffv1", None, None, ("420p", "422p", "444p", "440p", "411p", "410p")),
 }
 
@@ -52,8 +56,8 @@ NOT_HELD = {"mov": frozenset({"av1", "ffv1"}), "mp4": frozenset({"ffv1"})}
 def find_encoder(encode: EncodeConfig, container: str) -> Encoder:
     """The encoder of a configuration.
 
-    Raises UnknownCodecError if this build lacks it, UsageError for a crf out of range, UnsupportedStreamError if the
-    container (FFmpeg's muxer name) cannot hold the codec.
+    Raises UnknownCodecError if this build lacks it, UsageError for a crf out of range, ConfigError for a preset it does not
+    have, UnsupportedStreamError if the container (FFmpeg's muxer name) cannot hold the codec.
     """
     if encode.codec in NOT_HELD.get(container, ()):
         raise UnsupportedStreamError(
@@ -66,6 +70,8 @@ def find_encoder(encode: EncodeConfig, container: str) -> Encoder:
         raise UnknownCodecError(f"This build of FFmpeg has no encoder {encoder.name}.", "Choose another --codec.") from None
     if encode.crf is not None and encode.crf > encoder.largest_crf:
         raise UsageError(f"--crf {encode.crf} is out of range for {encode.codec}.", f"Use 0..{encoder.largest_crf}.")
+    if encoder.presets and encode.preset not in ("auto", *encoder.presets):
+        raise ConfigError(f"{encode.codec} has no preset {encode.preset!r}.", f"Use auto, {', '.join(encoder.presets)}.")
     return encoder
 
 

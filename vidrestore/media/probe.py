@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import stat
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -102,10 +103,7 @@ class MediaInfo:
 
 def open_input(path: Path) -> av.container.InputContainer:
     """Open a local file for reading; raises as `probe` does. No other file or address is touched."""
-    if not path.exists():
-        raise SourceMissingError(f"There is no file {path}.")
-    if path.is_dir():
-        raise NotAVideoError(f"{path} is a folder, not a video.")
+    _require_file(path)
     try:
         container = av.open(f"file:{path}", container_options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except PermissionError:
@@ -157,6 +155,20 @@ def probe(path: str | Path) -> MediaInfo:
             damaged_from=truncation.at if truncation else None,
             notices=(*((truncation.sentence,) if truncation else ()), *_notices(stream, video)),
         )
+
+
+def _require_file(path: Path) -> None:
+    """A file that can be opened more than once: opening a pipe that nobody writes to would wait for ever."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte in the name
+        raise SourceMissingError(f"There is no file {path}.") from None
+    except OSError as error:
+        raise SourceMissingError(f"{path} cannot be read: {_reason(error)}.") from None
+    if stat.S_ISDIR(mode):
+        raise NotAVideoError(f"{path} is a folder, not a video.")
+    if not stat.S_ISREG(mode):
+        raise NotAVideoError(f"{path} is a pipe or a device, not a file.", "Save the video to a file first.")
 
 
 def _reason(error: Exception) -> str:

@@ -70,7 +70,22 @@ def _name(stream: StreamSummary) -> str:
 
 
 def _is_chapter_track(stream: StreamSummary, source: MediaInfo) -> bool:
-    return "mov" in source.container and bool(source.chapters) and stream.packets == len(source.chapters)
+    """Whether the samples are the chapters' titles: telemetry may have as many samples as there are chapters."""
+    if "mov" not in source.container or not source.chapters or stream.packets != len(source.chapters):
+        return False
+    with open_input(source.path) as container, source.path.open("rb") as file:
+        samples = []
+        for entry in container.streams[stream.index].index_entries:  # FFmpeg reads such a track itself, and hands out a part
+            file.seek(entry.pos)
+            samples.append(file.read(min(entry.size, 2 + 0xFFFF)))
+    return [_text_of(sample) for sample in samples] == [chapter.metadata.get("title", "") for chapter in source.chapters]
+
+
+def _text_of(sample: bytes) -> str:
+    """The words of a QuickTime text sample: a length of 16 bits, then UTF-8, or UTF-16 behind a byte-order mark."""
+    words = sample[2 : 2 + int.from_bytes(sample[:2], "big")]
+    wide = words.startswith((b"\xfe\xff", b"\xff\xfe"))
+    return words.decode("utf-16" if wide else "utf-8", errors="replace").partition("\0")[0]
 
 
 class PacketDigest:
@@ -127,7 +142,8 @@ class StreamCopier:
         tracks: by source index.
         shift: seconds taken off every timestamp (each stream rounds it once, to its own tick).
         first, end: seconds of the source's timeline between which packets are kept, None for no limit. The packet that
-            contains `first` is kept whole; subtitles are clipped to the range.
+            contains `first` is kept whole; subtitles are clipped to the range; other pictures begin with their first key
+            picture in it, since what comes before that could not be decoded.
     """
 
     def __init__(
@@ -145,6 +161,7 @@ class StreamCopier:
         self._container: av.container.InputContainer | None = None
         self._packets: Iterator[av.Packet] = iter(())
         self._waiting: list[av.Packet] = []
+        self._first_key: dict[int, int] = {}  # pts of the key picture that a copied video begins with, by source index
         if tracks:
             self._open()
 
@@ -222,6 +239,12 @@ class StreamCopier:
         if ticks is None or self._tracks[packet.stream.index].source.attached_picture:
             return True
         begin = ticks * packet.time_base
+        index = packet.stream.index
+        if self._first is not None and self._tracks[index].source.type == "video":
+            if index not in self._first_key and packet.is_keyframe and begin >= self._first:
+                self._first_key[index] = ticks
+            if ticks < self._first_key.get(index, ticks + 1):
+                return False
         finish = (ticks + max(packet.duration or 0, 1)) * packet.time_base
         return (self._first is None or finish > self._first) and (self._end is None or begin < self._end)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -35,9 +36,17 @@ def check_target(target: Path, source: Path | None, overwrite: bool = False) -> 
         SameFileError: the output is the input, also through a symbolic or hard link.
         OutputExistsError: the output is there and `overwrite` is False.
         FolderMissingError, NotWritableError: the target folder.
+        StorageError: the system refuses the name (too long, for example).
     """
     if target.suffix.lower() not in CONTAINERS:
         raise UsageError(f"{target.name} has no extension that can be written.", f"Use one of {', '.join(sorted(CONTAINERS))}.")
+    try:
+        _check_place(target, source, overwrite)
+    except OSError as error:
+        raise storage_error(error, target) from None
+
+
+def _check_place(target: Path, source: Path | None, overwrite: bool) -> None:
     folder = target.parent
     if not folder.is_dir():
         raise FolderMissingError(f"There is no folder {folder}.")
@@ -85,13 +94,16 @@ class PendingFile:
             if self.target.exists() and not self._overwrite:
                 raise OutputExistsError(f"{self.target} appeared while it was being written.")
             self.path.replace(self.target)
+        except OSError as error:
+            raise storage_error(error, self.target) from None
+        # The file has its name: from here on nothing may be told as a failure. Windows and some network file systems
+        # cannot flush a folder; there the name itself may be lost with the power, never a part of the file.
+        with contextlib.suppress(OSError):
             folder = os.open(self.target.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
             finally:
                 os.close(folder)
-        except OSError as error:
-            raise storage_error(error, self.target) from None
 
     def discard(self) -> None:
         """Remove the temporary file; harmless after `commit`."""

@@ -100,7 +100,7 @@ def verify(
         written = probe(target)
         places = _written_places(written, copied)
         stamps, digests, first = _read_again(written, copied, places)
-    except VerificationError:
+    except (VerificationError, MemoryError):
         raise
     except (MediaError, av.error.FFmpegError) as error:
         raise VerificationError(f"The written file cannot be read again: {error}") from None
