@@ -199,11 +199,13 @@ def test_hdr_is_refused(make_clip: Make, transfer: int) -> None:
         VideoDecoder(path)
 
 
-def test_interlaced_is_refused(tmp_path: Path, ffmpeg: Callable[..., None]) -> None:
-    path = tmp_path / "fields.mpg"
+@pytest.mark.parametrize(("name", "codec"), [("fields.mpg", "mpeg2video"), ("fields.mp4", "mpeg4")])
+def test_interlaced_is_refused(tmp_path: Path, ffmpeg: Callable[..., None], name: str, codec: str) -> None:
+    """MPEG-4 part 2 says it in each picture only, not in its header."""
+    path = tmp_path / name
     ffmpeg(
         *("-f", "lavfi", "-i", "testsrc2=s=64x64:r=25:d=0.4", "-vf", "setfield=tff"),
-        *("-flags", "+ilme+ildct", "-c:v", "mpeg2video", path),
+        *("-flags", "+ilme+ildct", "-c:v", codec, path),
     )
     with pytest.raises(MediaError, match="interlaced"):
         VideoDecoder(path)

@@ -94,7 +94,7 @@ class MediaInfo:
     display_matrix: tuple[int, ...] | None = None
     """The 9 numbers of the display matrix (rotation, mirroring), carried over as they are."""
     interlaced: bool = False
-    """True only where the header signals a field order."""
+    """True only where the header signals a field order or the first picture says that it is made of fields."""
     damaged_from: tuple[int, float] | None = None
     """(frame index, seconds) from which on the file is cut short, where the container tells."""
     notices: tuple[str, ...] = ()
@@ -123,7 +123,7 @@ def probe(path: str | Path) -> MediaInfo:
     """Describe a local video file.
 
     The picture is the default video stream that is not an attached picture, the largest if several are default.
-    One frame is decoded to learn the display matrix.
+    One frame is decoded to learn the display matrix, and whether it is made of fields.
 
     Raises:
         SourceMissingError: no such file, or not readable.
@@ -135,7 +135,7 @@ def probe(path: str | Path) -> MediaInfo:
     path = Path(path)
     with open_input(path) as container:
         stream = _pick_video(container, path)
-        matrix = _first_display_matrix(container, stream)
+        matrix, fields = _of_first_picture(container, stream)
         video = _describe_video(container, stream, matrix)
         chapters = tuple(_chapter(entry) for entry in container.chapters())
         truncation = find_truncation(path, container, stream)
@@ -151,7 +151,7 @@ def probe(path: str | Path) -> MediaInfo:
             duration=container.duration / av.time_base if container.duration else None,
             size_bytes=path.stat().st_size,
             display_matrix=matrix,
-            interlaced=stream.codec_context.field_order in tags.INTERLACED_FIELD_ORDERS,
+            interlaced=fields or stream.codec_context.field_order in tags.INTERLACED_FIELD_ORDERS,
             damaged_from=truncation.at if truncation else None,
             notices=(*((truncation.sentence,) if truncation else ()), *_notices(stream, video)),
         )
@@ -248,15 +248,21 @@ def _color(container: av.container.InputContainer, stream: av.VideoStream) -> Co
     )
 
 
-def _first_display_matrix(container: av.container.InputContainer, stream: av.VideoStream) -> tuple[int, ...] | None:
-    """The display matrix of the first picture, as 9 integers; None if there is none or nothing can be decoded."""
+def _of_first_picture(container: av.container.InputContainer, stream: av.VideoStream) -> tuple[tuple[int, ...] | None, bool]:
+    """The display matrix of the first picture as 9 integers (None: it has none), and whether it is made of fields.
+
+    (None, False) if nothing can be decoded.
+    """
     try:
         stream.codec_context.thread_count = 1
         frame = next(container.decode(stream), None)
     except av.error.FFmpegError:
-        return None  # the decoder will say which frame is damaged
-    side_data = frame.side_data.get("DISPLAYMATRIX") if frame is not None else None
-    return struct.unpack("<9i", bytes(side_data)[:36]) if side_data is not None else None  # type: ignore[call-overload]
+        return None, False  # the decoder will say which frame is damaged
+    if frame is None:
+        return None, False
+    side_data = frame.side_data.get("DISPLAYMATRIX")
+    matrix = struct.unpack("<9i", bytes(side_data)[:36]) if side_data is not None else None  # type: ignore[call-overload]
+    return matrix, bool(frame.interlaced_frame)
 
 
 def rotation_of(matrix: tuple[int, ...] | None) -> int:
