@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 from pathlib import Path
 
@@ -118,6 +120,23 @@ def test_dry_run_says_it_and_writes_nothing(desk: Desk) -> None:
 def test_json_to_stdout_is_nothing_but_json(desk: Desk) -> None:
     result = desk.restore("--json", "-")
     assert json.loads(result.stdout)["frames"] == FRAMES
+
+
+@pytest.mark.parametrize("moment", [1, 2], ids=["file", "folder"])
+def test_a_signal_while_the_output_gets_its_name_comes_too_late(desk: Desk, monkeypatch: pytest.MonkeyPatch, moment: int) -> None:
+    """Nobody is told that nothing was left behind where a whole output stands."""
+    flush, calls = os.fsync, []
+
+    def struck(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == moment:
+            os.kill(os.getpid(), signal.SIGINT)
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", struck)
+    result = desk.restore()
+    assert result.exit_code == 0, result.stderr
+    assert len(calls) == 2 and len(stamps(desk.output)) == FRAMES
 
 
 def test_overwrite(desk: Desk) -> None:

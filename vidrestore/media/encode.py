@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -137,8 +138,12 @@ class VideoWriter:
             self.close()
             raise self._explained(error) from None
 
-    def finish(self) -> VerifyReport:
-        """Flush, close, read the file again, and only then give it its name."""
+    def finish(self, before_naming: Callable[[], None] | None = None) -> VerifyReport:
+        """Flush, close, read the file again, and only then give it its name.
+
+        `before_naming` is called when the file is verified and nothing but its name is missing: the moment from which on a
+        caller can no longer say that there is no output.
+        """
         if self._container is None:
             raise ValueError("the writer is closed")
         if not self._expected:
@@ -150,6 +155,8 @@ class VideoWriter:
             self._container.close()
             self._container = None
             report = self._verified()
+            if before_naming is not None:
+                before_naming()
             self._pending.commit()
             return report
         except BaseException as error:

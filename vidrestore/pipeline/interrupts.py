@@ -59,6 +59,10 @@ class Interrupts:
         if was_armed:
             self._arm()
 
+    def hold(self) -> None:
+        """From here to the end of an armed part a signal is only noted: what follows is done or not, never half."""
+        self._armed = False
+
     def _arm(self) -> None:
         self._armed = True
         if self.requested:

@@ -274,7 +274,7 @@ class Job:
             check_count(tally, self.source)
             began = time.perf_counter()
             with interrupts.armed():
-                report = writer.finish()
+                report = writer.finish(before_naming=interrupts.hold)
             return tally, report, time.perf_counter() - began
 
     def _decoder(self, media: MediaInfo) -> VideoDecoder:
