@@ -15,7 +15,7 @@ from vidrestore.config import Rectangle
 from vidrestore.engine.card import Card
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.fused import FusedEngine
-from vidrestore.errors import UsageError, WeightsError
+from vidrestore.errors import InvalidCardError, UsageError, WeightsError
 from vidrestore.types import StreamInfo
 
 INFO = StreamInfo(40, 24, Fraction(1, 25))
@@ -184,3 +184,17 @@ def test_tiles_too_small_for_their_halos_are_refused_before_the_run(catalog: Cat
         FusedEngine([card], catalog, device="cpu", tile_size=200)
     frames = batch_of_noise(210, 410)
     assert torch.equal(FusedEngine([card], catalog, device="cpu", tile_size=201).restore(frames), frames)
+
+
+def test_the_card_limits_the_precision(catalog: Catalog) -> None:
+    card = make_engine(catalog.folder, "exact", precisions=("fp32",))
+    assert FusedEngine([card], catalog, device="cpu").precision == "fp32"
+    with pytest.raises(UsageError, match="exact does not allow bf16"):
+        FusedEngine([card], catalog, device="cpu", precision="bf16")
+
+
+def test_an_engine_that_wants_neighbours_is_refused(catalog: Catalog) -> None:
+    card = make_baseline(catalog.folder, "pair", temporal_halo=1)
+    engine = FusedEngine([card], catalog, device="cpu")
+    with pytest.raises(InvalidCardError, match="pair looks at neighbouring frames"):
+        engine.open(StreamInfo(width=8, height=8, time_base=Fraction(1, 25)))

@@ -68,10 +68,22 @@ def test_unetpp_gradients_reach_every_weight() -> None:
 
 
 def test_flare_is_subtracted_in_linear_light() -> None:
-    scene, flare = torch.full((1, 3, 4, 4), 0.4), torch.full((1, 3, 2, 2), 0.3)
+    scene, flare = torch.full((1, 3, 4, 4), 0.4), torch.full((1, 3, 4, 4), 0.3)
     picture = (scene.pow(2.2) + 0.3**2.2).pow(1 / 2.2)
     assert torch.allclose(FlareUNetPlusPlus.subtract(picture, flare), scene, atol=1e-5)
     assert torch.allclose(FlareUNetPlusPlus.subtract(picture, torch.zeros_like(flare)), picture, atol=1e-3)
+
+
+def test_flare_of_a_tile_is_cut_from_the_layer_of_the_whole_frame() -> None:
+    network = FlareUNetPlusPlus(decoder_channels=(8, 8, 8, 8, 8), thumbnail_size=64).eval()
+    for head in network.core.heads:
+        nn.init.normal_(head.weight, std=0.5)
+    picture, thumbnail = torch.rand(1, 3, 90, 120), torch.rand(1, 3, 48, 64)
+    whole = network(picture, thumbnail)
+    tile = network(picture[..., 16:70, 40:110], thumbnail, Whole(90, 120, 16, 40))
+    assert torch.allclose(tile, whole[..., 16:70, 40:110], atol=1e-4)
+    with pytest.raises(ValueError, match="thumbnail"):
+        network(picture)
 
 
 def test_affine_map_is_what_it_says() -> None:

@@ -5,14 +5,14 @@ import torch
 
 from vidrestore.errors import RuntimeUnavailableError
 from vidrestore.models import build
-from vidrestore.runtimes.torch import TorchRuntime, native_precision
+from vidrestore.runtimes.torch import TorchRuntime
 
 SMALL = {"blocks": 1, "convolutions": 2, "growth": 8, "features": 8}
 
 
 def test_cpu_precision_follows_the_processor() -> None:
-    assert native_precision("cpu") == ("bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32")
-    assert native_precision("cuda") == "fp16"
+    assert TorchRuntime.native_precision("cpu") == ("bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32")
+    assert TorchRuntime.native_precision("cuda") == "fp16"
 
 
 def test_only_the_core_loses_precision() -> None:

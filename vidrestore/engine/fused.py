@@ -14,7 +14,7 @@ from vidrestore.engine.card import Card
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.processing import enlarge, from_frames, make_thumbnail, pad_to_multiple, to_frames
 from vidrestore.engine.tiling import run_tiled, smallest_tile
-from vidrestore.errors import UsageError
+from vidrestore.errors import InvalidCardError, UsageError
 from vidrestore.models.base import Whole
 from vidrestore.runtimes import pick_device, runtime_class
 from vidrestore.runtimes.base import Runtime
@@ -37,11 +37,11 @@ class FusedEngine:
         protect: rectangles of the source picture that come out as they went in.
         tile_size: longest side that a network sees at once, pixels.
         runtime: a name of `vidrestore.runtimes.RUNTIMES`.
-        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        precision: `fp32`, `bf16`, `fp16`, or `auto`: the device's fastest if the engine's card allows it, else fp32.
 
     Raises:
         EngineError, RuntimeUnavailableError: see Catalog.load and Runtime.
-        UsageError: `tile_size` leaves no room between two halos.
+        UsageError: `tile_size` leaves no room between two halos, or a card does not allow the precision.
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class FusedEngine:
         self._steps: list[tuple[Card, RestorationNetwork, Runtime]] = []
         for card in self.cards:
             network = catalog.load(card)
-            self._steps.append((card, network, factory(network, self.device, precision)))
+            chosen = _precision(card, precision, factory.native_precision(self.device))
+            self._steps.append((card, network, factory(network, self.device, chosen)))
 
     def _check_tile_size(self) -> None:
         for card in self.cards:
@@ -102,7 +103,11 @@ class FusedEngine:
 
         Raises:
             UsageError: a protected rectangle does not lie in the picture.
+            InvalidCardError: an engine wants neighbouring frames.
         """
+        for card in self.cards:
+            if card.temporal_halo:
+                raise InvalidCardError(f"The engine {card.id} looks at neighbouring frames, which this version cannot give it.")
         for box in self.protect:
             if box.x + box.width > info.width or box.y + box.height > info.height:
                 area = f"{box.x},{box.y},{box.width},{box.height}"
@@ -160,3 +165,12 @@ class FusedEngine:
             columns = slice(box.x * self.scale, (box.x + box.width) * self.scale)
             picture[..., rows, columns] = original[..., rows, columns]
         return picture
+
+
+def _precision(card: Card, wanted: str, native: str) -> str:
+    """What an engine runs in: the card names the precisions it was measured in."""
+    if wanted == "auto":
+        return native if native in card.precisions else "fp32"
+    if wanted not in card.precisions:
+        raise UsageError(f"The engine {card.id} does not allow {wanted}.", f"Its card allows {', '.join(card.precisions)}.")
+    return wanted

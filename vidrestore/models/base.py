@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["RestorationNetwork", "Whole"]
+__all__ = ["RestorationNetwork", "Whole", "sample_map"]
 
 
 class Whole:
@@ -47,3 +49,22 @@ class RestorationNetwork(nn.Module):
         """`picture` in the number format of the core's weights, so that one network runs in any of them."""
         parameter = next(self.core.parameters(), None)
         return picture if parameter is None else picture.to(parameter.dtype)
+
+
+def sample_map(values: Tensor, picture: Tensor, whole: Whole | None) -> Tensor:
+    """What a map of the whole frame says at each pixel of a tile, bilinear.
+
+    Args:
+        values: (N, C, h, w), the map; it covers the frame whatever its size.
+        picture: (N, 3, H, W), the tile; only its size and place count.
+        whole: where the tile lies; None: it is the whole frame.
+
+    Returns:
+        (N, C, H, W).
+    """
+    height, width = picture.shape[-2:]
+    whole = whole or Whole(height, width)
+    y = (torch.arange(height, device=picture.device, dtype=torch.float32) + whole.top + 0.5) / whole.height * 2 - 1
+    x = (torch.arange(width, device=picture.device, dtype=torch.float32) + whole.left + 0.5) / whole.width * 2 - 1
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).unsqueeze(0).expand(len(picture), -1, -1, -1)
+    return F.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=False)

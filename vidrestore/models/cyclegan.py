@@ -11,10 +11,9 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidrestore.models.base import RestorationNetwork, Whole
+from vidrestore.models.base import RestorationNetwork, Whole, sample_map
 
 __all__ = ["AffineTranslator", "PatchDiscriminator", "ResnetGenerator"]
 
@@ -154,18 +153,4 @@ class AffineTranslator(RestorationNetwork):
     def forward(self, picture: Tensor, thumbnail: Tensor | None = None, whole: Whole | None = None) -> Tensor:
         if thumbnail is None:
             raise ValueError("this network needs the thumbnail of the whole frame")
-        grid = _sampling_grid(picture, whole)
-        coefficients = F.grid_sample(
-            self.coefficients(thumbnail), grid, mode="bilinear", padding_mode="border", align_corners=False
-        )
-        return self.apply_map(picture, coefficients)
-
-
-def _sampling_grid(picture: Tensor, whole: Whole | None) -> Tensor:
-    """Where each pixel centre of the tile lies in its frame, (N, H, W, 2) in -1..1 (x, y)."""
-    count, _, height, width = picture.shape
-    whole = whole or Whole(height, width)
-    y = (torch.arange(height, device=picture.device, dtype=torch.float32) + whole.top + 0.5) / whole.height * 2 - 1
-    x = (torch.arange(width, device=picture.device, dtype=torch.float32) + whole.left + 0.5) / whole.width * 2 - 1
-    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
-    return grid.unsqueeze(0).expand(count, -1, -1, -1)
+        return self.apply_map(picture, sample_map(self.coefficients(thumbnail), picture, whole))

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidrestore.models.base import RestorationNetwork, Whole
+from vidrestore.models.base import RestorationNetwork, Whole, sample_map
 
 __all__ = ["FlareUNetPlusPlus"]
 
@@ -21,6 +21,8 @@ GAMMA = 2.2
 """Display gamma: light adds up, code values do not."""
 MEAN, SPREAD = 0.45, 0.225
 """Of ImageNet's pictures, all channels alike: what transferred encoders expect."""
+MULTIPLE = 32
+"""The encoder halves the picture five times."""
 
 
 class _Core(nn.Module):
@@ -81,9 +83,9 @@ class FlareUNetPlusPlus(RestorationNetwork):
         encoder_weights: `imagenet` to begin from transferred weights (online); None from scratch.
         decoder_channels: five widths, deepest first.
         output: `mean` of the deeply supervised nodes X(0,1)..X(0,4), or the `last` one.
+        thumbnail_size: longest side at which the frame is looked at, pixels. Glow is as large as it is in the frame,
+            however many pixels that has: seen at the size of the training crops it is recognised best. 0: full size.
     """
-
-    size_multiple = 32
 
     def __init__(
         self,
@@ -91,14 +93,19 @@ class FlareUNetPlusPlus(RestorationNetwork):
         encoder_weights: str | None = None,
         decoder_channels: Sequence[int] = (96, 64, 48, 32, 16),
         output: Literal["mean", "last"] = "mean",
+        thumbnail_size: int = 0,
     ) -> None:
         super().__init__()
         self.output = output
+        self.thumbnail_size = thumbnail_size
+        self.size_multiple = 1 if thumbnail_size else MULTIPLE
         self.core = _Core(encoder, encoder_weights, decoder_channels)
 
     def layers(self, picture: Tensor) -> Tensor:
-        """The flare as each node sees it: (N, nodes, 3, H/2, W/2) float32, code values 0..1."""
-        return self.core(self.as_core(picture)).float()
+        """The flare as each node sees it: (N, nodes, 3, H/2, W/2) float32, code values 0..1; H and W are even."""
+        height, width = picture.shape[-2:]
+        padded = F.pad(picture, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
+        return self.core(self.as_core(padded)).float()[..., : height // 2, : width // 2]
 
     def combine(self, layers: Tensor) -> Tensor:
         """One flare layer of all nodes' (N, 3, H/2, W/2)."""
@@ -106,10 +113,13 @@ class FlareUNetPlusPlus(RestorationNetwork):
 
     @staticmethod
     def subtract(picture: Tensor, flare: Tensor) -> Tensor:
-        """Take the flare layer's light away from the picture's, in linear light."""
-        flare = F.interpolate(flare, size=picture.shape[-2:], mode="bilinear", align_corners=False)
+        """Take the flare layer's light away from the picture's, in linear light; both (N, 3, H, W), code values."""
         light = picture.clamp(0, 1).pow(GAMMA) - flare.pow(GAMMA)
         return light.clamp_min(1e-5).pow(1 / GAMMA)
 
     def forward(self, picture: Tensor, thumbnail: Tensor | None = None, whole: Whole | None = None) -> Tensor:
-        return self.subtract(picture, self.combine(self.layers(picture)))
+        if self.thumbnail_size and thumbnail is None:
+            raise ValueError("this network needs the thumbnail of the whole frame")
+        if thumbnail is None:
+            return self.subtract(picture, sample_map(self.combine(self.layers(picture)), picture, None))
+        return self.subtract(picture, sample_map(self.combine(self.layers(thumbnail)), picture, whole))

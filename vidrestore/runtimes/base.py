@@ -37,6 +37,11 @@ class Runtime(ABC):
     def availability(cls, device: str) -> str | None:
         """Why this machine cannot run networks on `device` this way; None if it can."""
 
+    @classmethod
+    @abstractmethod
+    def native_precision(cls, device: str) -> str:
+        """The fastest of fp32, bf16 and fp16 on `device`; what `auto` means."""
+
     @abstractmethod
     def run(self, picture: Tensor, thumbnail: Tensor | None = None, whole: Whole | None = None) -> Tensor:
         """See `RestorationNetwork.forward`; tensors lie on the runtime's device, float32."""

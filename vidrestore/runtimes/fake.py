@@ -33,6 +33,10 @@ class FakeRuntime(Runtime):
     def availability(cls, device: str) -> str | None:
         return None if device == "cpu" else "it runs on the cpu alone"
 
+    @classmethod
+    def native_precision(cls, device: str) -> str:
+        return "fp32"
+
     def run(self, picture: Tensor, thumbnail: Tensor | None = None, whole: Whole | None = None) -> Tensor:
         self.calls.append(tuple(picture.shape))
         if self.fails_at == len(self.calls) - 1:

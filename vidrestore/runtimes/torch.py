@@ -18,13 +18,6 @@ __all__ = ["TorchRuntime"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def native_precision(device: str) -> str:
-    """fp16 on CUDA; on a CPU bf16 where it has AVX512-bf16 (3x the speed of fp32 there), else fp32."""
-    if device.startswith("cuda"):
-        return "fp16"
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
-
-
 class TorchRuntime(Runtime):
     """Runs the network's core in the device's fastest precision; what it predicts is applied in fp32.
 
@@ -38,7 +31,7 @@ class TorchRuntime(Runtime):
 
     def __init__(self, network: RestorationNetwork, device: str, precision: str = "auto") -> None:
         super().__init__(network, device, precision)
-        self.precision = native_precision(device) if precision == "auto" else precision
+        self.precision = self.native_precision(device) if precision == "auto" else precision
         if self.precision not in _DTYPES:
             raise RuntimeUnavailableError(f"The torch runtime has no precision {precision!r}.", "Use fp32, bf16 or fp16.")
         network.eval().to(device).to(memory_format=torch.channels_last)
@@ -51,6 +44,13 @@ class TorchRuntime(Runtime):
         if not device.startswith("cuda"):
             return "it knows only cpu and cuda"
         return None if torch.cuda.is_available() else "torch sees no CUDA device"
+
+    @classmethod
+    def native_precision(cls, device: str) -> str:
+        """fp16 on CUDA; on a CPU bf16 where it has AVX512-bf16 (3x the speed of fp32 there), else fp32."""
+        if device.startswith("cuda"):
+            return "fp16"
+        return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
 
     @torch.inference_mode()
     def run(self, picture: Tensor, thumbnail: Tensor | None = None, whole: Whole | None = None) -> Tensor:

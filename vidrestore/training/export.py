@@ -78,7 +78,6 @@ def _export(
     folder = engines_dir / engine.id
     folder.mkdir(parents=True, exist_ok=True)
     data = save({name: tensor.detach().float().cpu().contiguous() for name, tensor in network.state_dict().items()})
-    (folder / "weights.safetensors").write_bytes(data)
     # Measured figures belong to other weights: `benchmarks/quality` writes them anew.
     card = Card(
         **engine.model_dump(exclude={"initial"}),
@@ -88,6 +87,10 @@ def _export(
         sha256=hashlib.sha256(data).hexdigest(),
         origin=origin,
     )
+    # The new weights wait beside the old ones until all is there: a stop in between leaves a whole engine.
+    part = folder / "weights.safetensors.part"
+    part.write_bytes(data)
+    part.replace(folder / "weights.safetensors")
     write_card(folder, card)
     _write_golden(network, folder / "golden", pictures.held_out[0])
     return folder

@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidrestore.engine.processing import make_thumbnail
 from vidrestore.models.unetpp import GAMMA, FlareUNetPlusPlus
 from vidrestore.training.data import Pictures, random_crop
 from vidrestore.training.degradations.flare import FlareBank, composite_flare
-from vidrestore.training.objectives.base import Objective, Terms, options_of, psnr, to_tensor
+from vidrestore.training.objectives.base import Objective, Terms, network_of, options_of, psnr, to_tensor
 from vidrestore.training.recipe import Recipe
 
 __all__ = ["FlareRemoval"]
@@ -60,9 +61,9 @@ class FlareRemoval(Objective):
     def terms(self, batch: Mapping[str, Tensor], step: int) -> Terms:
         source, target = batch["input"], batch["target"]
         layers = self.network.layers(source)
-        flare = self.network.combine(layers)
+        flare = F.interpolate(self.network.combine(layers), scale_factor=2.0, mode="bilinear", align_corners=False)
         output = self.network.subtract(source, flare)
-        excess = F.interpolate(flare, scale_factor=2.0, mode="bilinear") - source  # more light than there is
+        excess = flare - source  # more light than there is
         # What subtraction can undo: nothing where a lamp saturates picture and target alike.
         light = F.avg_pool2d((source.pow(GAMMA) - target.pow(GAMMA)).clamp_min(0), 2).pow(1 / GAMMA)
         return {
@@ -75,17 +76,17 @@ class FlareRemoval(Objective):
         }
 
     def validate(self, networks: nn.ModuleDict) -> tuple[dict[str, float], np.ndarray]:
-        (network,) = networks.values()
+        network = network_of(networks, self.recipe.engines[0].id)
         gains, fidelities, rows = [], [], []
         for source, target in self.held_out:
             batch, wanted = to_tensor([source]), to_tensor([target])
-            output = network(batch)
+            output = network(batch, make_thumbnail(batch, network.thumbnail_size))
             gains.append(psnr(output, wanted) - psnr(batch, wanted))
             rows.append(torch.cat([picture[0].clamp(0, 1) for picture in (batch, output, wanted)], dim=2))
         side = self.recipe.loop.crop
         for picture in self.pictures.held_out:
             clean = to_tensor([random_crop(np.random.default_rng(0), picture, side, side)])
-            fidelities.append(psnr(network(clean), clean))
+            fidelities.append(psnr(network(clean, make_thumbnail(clean, network.thumbnail_size)), clean))
         sheet = (torch.cat(rows[:8], dim=1).permute(1, 2, 0) * 255).round().byte().numpy()
         return {"gain": float(np.mean(gains)), "clean": float(np.mean(fidelities))}, sheet
 
