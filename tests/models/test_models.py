@@ -68,10 +68,21 @@ def test_unetpp_gradients_reach_every_weight() -> None:
 
 
 def test_flare_is_subtracted_in_linear_light() -> None:
-    scene, flare = torch.full((1, 3, 4, 4), 0.4), torch.full((1, 3, 4, 4), 0.3)
-    picture = (scene.pow(2.2) + 0.3**2.2).pow(1 / 2.2)
-    assert torch.allclose(FlareUNetPlusPlus.subtract(picture, flare), scene, atol=1e-5)
-    assert torch.allclose(FlareUNetPlusPlus.subtract(picture, torch.zeros_like(flare)), picture, atol=1e-3)
+    scene, flare = torch.full((1, 3, 4, 4), 0.6), torch.full((1, 3, 4, 4), 0.3)
+    picture = (scene.pow(2.2) + flare.pow(2.2)).pow(1 / 2.2)
+    assert torch.allclose(FlareUNetPlusPlus.subtract(picture, flare), scene, atol=2e-3)
+
+
+def test_without_flare_the_picture_comes_back() -> None:
+    picture = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(3)).clamp_min(0.01)
+    assert torch.allclose(FlareUNetPlusPlus.subtract(picture, torch.zeros_like(picture)), picture, atol=1e-4)
+
+
+def test_too_much_flare_leaves_neither_black_holes_nor_colours() -> None:
+    picture = torch.tensor([0.5, 0.45, 0.4]).reshape(1, 3, 1, 1)
+    output = FlareUNetPlusPlus.subtract(picture, torch.tensor([0.45, 0.6, 0.8]).reshape(1, 3, 1, 1)).flatten()
+    assert output.min() > 0.1
+    assert output.max() - output.min() < 0.1
 
 
 def test_flare_of_a_tile_is_cut_from_the_layer_of_the_whole_frame() -> None:

@@ -21,6 +21,11 @@ GAMMA = 2.2
 """Display gamma: light adds up, code values do not."""
 MEAN, SPREAD = 0.45, 0.225
 """Of ImageNet's pictures, all channels alike: what transferred encoders expect."""
+KEPT = 0.08
+"""Share of a pixel's light that is never taken away."""
+TRUST = 0.5
+"""Share of a pixel's light that must be left for its colour to be believed entirely."""
+LUMINANCE = (0.2126, 0.7152, 0.0722)
 MULTIPLE = 32
 """The encoder halves the picture five times."""
 
@@ -113,9 +118,21 @@ class FlareUNetPlusPlus(RestorationNetwork):
 
     @staticmethod
     def subtract(picture: Tensor, flare: Tensor) -> Tensor:
-        """Take the flare layer's light away from the picture's, in linear light; both (N, 3, H, W), code values."""
-        light = picture.clamp(0, 1).pow(GAMMA) - flare.pow(GAMMA)
-        return light.clamp_min(1e-5).pow(1 / GAMMA)
+        """Take the flare layer's light away from the picture's, in linear light; both (N, 3, H, W), code values.
+
+        Where nearly all light is flare, what is left is a small difference of two large numbers: it turns black holes
+        and coloured specks out of the layer's least error. So a little always stays (a soft floor of `KEPT`), and the
+        less is left of a pixel's light, the greyer it becomes (below `TRUST`).
+        """
+        light = picture.clamp(0, 1).pow(GAMMA)
+        scene, floor = light - flare.pow(GAMMA), KEPT * light
+        soft = 0.5 * (scene + floor + ((scene - floor).square() + (0.5 * floor).square() + 1e-12).sqrt())
+        scene = torch.minimum(soft, light)
+        weights = scene.new_tensor(LUMINANCE).reshape(1, 3, 1, 1)
+        luminance = (scene * weights).sum(dim=1, keepdim=True)
+        left = luminance / ((light * weights).sum(dim=1, keepdim=True) + 1e-6)
+        scene = luminance + (left / TRUST).clamp(0, 1) * (scene - luminance)
+        return scene.clamp_min(1e-5).pow(1 / GAMMA)
 
     def forward(self, picture: Tensor, thumbnail: Tensor | None = None, whole: Whole | None = None) -> Tensor:
         if self.thumbnail_size and thumbnail is None:
