@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vidrestore.errors import ConfigError, UsageError
 
 __all__ = [
+    "DEFAULT_CRF",
+    "DEFAULT_ENCODER_PRESET",
     "EncodeConfig",
     "Rectangle",
     "RunConfig",
@@ -62,6 +64,12 @@ class TemporalConfig(Settings):
     cut_threshold: float = Field(
         default=18.0, gt=0, description="scene-cut score (0 the same, about 50 unrelated) above which a new shot begins"
     )
+
+
+DEFAULT_CRF: dict[Codec, int] = {"h264": 18, "hevc": 20, "av1": 28}
+"""What `crf = None` means; ffv1 is lossless and has none."""
+DEFAULT_ENCODER_PRESET: dict[Codec, str] = {"h264": "veryfast", "hevc": "veryfast", "av1": "8"}
+"""What `preset = "auto"` means."""
 
 
 class EncodeConfig(Settings):

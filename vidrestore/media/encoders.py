@@ -9,7 +9,7 @@ from typing import Any
 import av
 import av.codec
 
-from vidrestore.config import EncodeConfig
+from vidrestore.config import DEFAULT_CRF, DEFAULT_ENCODER_PRESET, EncodeConfig
 from vidrestore.errors import ConfigError, UnknownCodecError, UnsupportedStreamError, UsageError
 from vidrestore.media import tags
 from vidrestore.types import ColorSpec, StreamInfo
@@ -34,18 +34,16 @@ class Encoder:
     """How one codec is written. `samplings`: chroma samplings it takes in 8 bits, best known first; `presets`: their names."""
 
     name: str
-    crf: int | None
-    preset: str | None
     samplings: tuple[str, ...]
     presets: tuple[str, ...] = ()
     largest_crf: int = 51
 
 
 ENCODERS = {
-    "h264": Encoder("libx264", 18, "veryfast", ("420p", "422p", "444p"), _X26_PRESETS),
-    "hevc": Encoder("libx265", 20, "veryfast", ("420p", "422p", "444p"), _X26_PRESETS),
-    "av1": Encoder("libsvtav1", 28, "8", ("420p",), tuple(map(str, range(14))), largest_crf=63),
-    "ffv1": Encoder("ffv1", None, None, ("420p", "422p", "444p", "440p", "411p", "410p")),
+    "h264": Encoder("libx264", ("420p", "422p", "444p"), _X26_PRESETS),
+    "hevc": Encoder("libx265", ("420p", "422p", "444p"), _X26_PRESETS),
+    "av1": Encoder("libsvtav1", ("420p",), tuple(map(str, range(14))), largest_crf=63),
+    "ffv1": Encoder("ffv1", ("420p", "422p", "444p", "440p", "411p", "410p")),
 }
 
 
@@ -77,11 +75,11 @@ def find_encoder(encode: EncodeConfig, container: str) -> Encoder:
 
 def encoder_options(encode: EncodeConfig) -> dict[str, str]:
     """Private options of the encoder. Thread counts are fixed by the configuration, never by the machine."""
-    encoder, threads = ENCODERS[encode.codec], encode.threads
+    threads = encode.threads
     if encode.codec == "ffv1":
         return {"level": "3", "slices": "4", "slicecrc": "1", "g": "1"}
-    crf = encoder.crf if encode.crf is None else encode.crf
-    preset = encoder.preset if encode.preset == "auto" else encode.preset
+    crf = DEFAULT_CRF[encode.codec] if encode.crf is None else encode.crf
+    preset = DEFAULT_ENCODER_PRESET[encode.codec] if encode.preset == "auto" else encode.preset
     options = {"crf": str(crf), "preset": str(preset)}
     if encode.codec == "h264" and _has_avx512():
         # x264's AVX-512 macroblock tree reads memory it never wrote: with it, the same pictures give other bits on one

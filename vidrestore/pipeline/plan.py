@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vidrestore.config import EncodeConfig
+from vidrestore.config import DEFAULT_CRF, EncodeConfig
 from vidrestore.errors import DiskFullError
 from vidrestore.types import StreamInfo
 
@@ -15,7 +15,6 @@ __all__ = ["EngineSummary", "Plan", "Progress", "Result", "Seconds", "check_spac
 
 BITS_PER_PIXEL = {"h264": 0.20, "hevc": 0.13, "av1": 0.10, "ffv1": 7.0}
 """Typical of night footage at the default crf; busy pictures need up to twice as much, calm ones a tenth."""
-DEFAULT_CRF = {"h264": 18, "hevc": 20, "av1": 28}
 CRF_HALVES = {"h264": 6, "hevc": 6, "av1": 10}
 """Raising the crf by this much about halves the bit rate."""
 
