@@ -85,6 +85,13 @@ def test_too_much_flare_leaves_neither_black_holes_nor_colours() -> None:
     assert output.max() - output.min() < 0.1
 
 
+def test_a_burned_out_light_keeps_its_light() -> None:
+    picture = torch.tensor([1.0, 0.95, 0.5]).reshape(1, 1, 1, 3).expand(1, 3, 1, 3)
+    flare = torch.full((1, 3, 1, 3), 0.6)
+    spared = FlareUNetPlusPlus.spare_lights(picture, flare)[0, 0, 0]
+    assert torch.allclose(spared, torch.tensor([0.0, 0.3, 0.6]), atol=1e-6)
+
+
 def test_flare_of_a_tile_is_cut_from_the_layer_of_the_whole_frame() -> None:
     network = FlareUNetPlusPlus(decoder_channels=(8, 8, 8, 8, 8), thumbnail_size=64).eval()
     for head in network.core.heads:

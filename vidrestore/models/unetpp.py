@@ -25,6 +25,8 @@ KEPT = 0.08
 """Share of a pixel's light that is never taken away."""
 TRUST = 0.5
 """Share of a pixel's light that must be left for its colour to be believed entirely."""
+BURNED = 0.9
+"""Mean code value above which a pixel counts as part of a light, fully at 1."""
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 MULTIPLE = 32
 """The encoder halves the picture five times."""
@@ -117,6 +119,12 @@ class FlareUNetPlusPlus(RestorationNetwork):
         return layers.mean(dim=1) if self.output == "mean" else layers[:, -1]
 
     @staticmethod
+    def spare_lights(picture: Tensor, flare: Tensor) -> Tensor:
+        """The flare layer without what lies on burned-out pixels: a lamp is smaller than the layer can show, and it stays."""
+        burned = ((picture.mean(dim=1, keepdim=True) - BURNED) / (1 - BURNED)).clamp(0, 1)
+        return flare * (1 - burned.square() * (3 - 2 * burned))
+
+    @staticmethod
     def subtract(picture: Tensor, flare: Tensor) -> Tensor:
         """Take the flare layer's light away from the picture's, in linear light; both (N, 3, H, W), code values.
 
@@ -137,6 +145,6 @@ class FlareUNetPlusPlus(RestorationNetwork):
     def forward(self, picture: Tensor, thumbnail: Tensor | None = None, whole: Whole | None = None) -> Tensor:
         if self.thumbnail_size and thumbnail is None:
             raise ValueError("this network needs the thumbnail of the whole frame")
-        if thumbnail is None:
-            return self.subtract(picture, sample_map(self.combine(self.layers(picture)), picture, None))
-        return self.subtract(picture, sample_map(self.combine(self.layers(thumbnail)), picture, whole))
+        seen = picture if thumbnail is None else thumbnail
+        flare = sample_map(self.combine(self.layers(seen)), picture, whole if thumbnail is not None else None)
+        return self.subtract(picture, self.spare_lights(picture, flare))
