@@ -3,7 +3,8 @@
     python -m benchmarks.temporal [CLIP ...] [--start S] [--frames N] [--preset NAME]
 
 For a synthetic static shot with noise, a synthetic drive, and each clip given: the clip as it is and "brightened" by a tone
-curve (exponent 0.45: dark noise and compression come up, as with a night -> day engine), each unblended and blended.
+curve (exponent 0.45: dark noise and compression come up, as with a night -> day engine), and as --flare --day restore it;
+each unblended and blended.
 Warping error is measured along the input's flow and mask. Writes benchmarks/results/temporal.json.
 """
 
@@ -19,9 +20,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from benchmarks.machine import about
 from vidrestore.config import TemporalConfig, settle
+from vidrestore.engine.catalog import Catalog
+from vidrestore.engine.fused import FusedEngine
 from vidrestore.media.decode import VideoDecoder
 from vidrestore.metrics.noise import temporal_noise
 from vidrestore.metrics.psnr import psnr
@@ -67,6 +71,14 @@ def noisy(pictures: Iterable[np.ndarray]) -> list[np.ndarray]:
 
 def brightened(picture: np.ndarray) -> np.ndarray:
     return cv2.LUT(picture, np.round(255 * (np.arange(256) / 255) ** 0.45).astype(np.uint8))
+
+
+def with_engines(pictures: list[np.ndarray]) -> list[np.ndarray]:
+    """What a run with --flare --day makes of the pictures before it blends them."""
+    catalog = Catalog.find()
+    engine = FusedEngine([catalog.resolve("flare"), catalog.resolve("day")], catalog)
+    batches = (torch.from_numpy(picture).permute(2, 0, 1).unsqueeze(0) for picture in pictures)
+    return [np.ascontiguousarray(engine.restore(batch)[0].permute(1, 2, 0).numpy()) for batch in batches]
 
 
 def blend(pictures: list[np.ndarray], config: TemporalConfig) -> tuple[list[np.ndarray], float]:
@@ -145,7 +157,12 @@ def main() -> None:
     for path in options.clips:
         with VideoDecoder(path, options.start) as decoder:
             source = [np.ascontiguousarray(f.data.transpose(1, 2, 0)) for f in islice(decoder, options.frames)]
-        for name, restored in ((path.name, source), (f"{path.stem}, brightened", [brightened(p) for p in source])):
+        variants = (
+            (path.name, source),
+            (f"{path.stem}, brightened", [brightened(p) for p in source]),
+            (f"{path.stem}, flare + day", with_engines(source)),
+        )
+        for name, restored in variants:
             rows.append(measure(name, source, restored, config))
             show(rows[-1])
     machine = about() | {"opencv": cv2.__version__, "opencv_threads": options.threads}

@@ -61,7 +61,7 @@ class _Core(nn.Module):
         """The encoder's batch norms keep their statistics (transferred, or 0 and 1) in training too.
 
         Exposure differs so much from one night crop to the next that a small batch's own statistics carry what the
-        network should find out by itself; with them, it did 1 to 2 dB worse on single pictures than in training.
+        network should find out by itself; with them, it did worse on single pictures than in training.
         """
         super().train(mode)
         for module in self.encoder.modules():
