@@ -14,7 +14,10 @@ from vidrestore.errors import ConfigError, UsageError
 __all__ = [
     "DEFAULT_CRF",
     "DEFAULT_ENCODER_PRESET",
+    "Codec",
+    "Damage",
     "EncodeConfig",
+    "LimitsConfig",
     "Rectangle",
     "RunConfig",
     "TemporalConfig",
@@ -29,7 +32,8 @@ __all__ = [
 
 Tier = Literal["auto", "fast", "best"]
 Device = Literal["auto", "cpu", "cuda"]
-Codec = Literal["h264", "hevc", "av1", "ffv1"]
+Codec = Literal["h264", "hevc", "av1", "vp9", "prores", "ffv1"]
+Damage = Literal["stop", "conceal"]
 
 
 class Settings(BaseModel):
@@ -66,19 +70,36 @@ class TemporalConfig(Settings):
     )
 
 
-DEFAULT_CRF: dict[Codec, int] = {"h264": 18, "hevc": 20, "av1": 28}
-"""What `crf = None` means; ffv1 is lossless and has none."""
-DEFAULT_ENCODER_PRESET: dict[Codec, str] = {"h264": "veryfast", "hevc": "veryfast", "av1": "8"}
-"""What `preset = "auto"` means."""
+DEFAULT_CRF: dict[str, int] = {"h264": 18, "hevc": 20, "av1": 28, "vp9": 24}
+"""What `crf = None` means; ffv1 is lossless and prores has its own profiles: they have none."""
+DEFAULT_ENCODER_PRESET: dict[str, str] = {"h264": "veryfast", "hevc": "veryfast", "av1": "8", "vp9": "5", "prores": "hq"}
+"""What `preset = "auto"` means; for vp9 it is `cpu-used`, for prores the profile."""
 
 
 class EncodeConfig(Settings):
     """The written video stream."""
 
-    codec: Codec = Field(default="h264", description="video codec of the output")
-    crf: int | None = Field(default=None, ge=0, le=63, description="None: h264 18, hevc 20, av1 28; ffv1 is lossless")
-    preset: str = Field(default="auto", description="auto: veryfast for h264 and hevc, 8 for av1")
+    codec: Literal["auto", Codec] = Field(
+        default="auto",
+        description="auto: h264; hevc where h264 has too few bits; vp9, prores or ffv1 where there is transparency",
+    )
+    crf: int | None = Field(default=None, ge=0, le=63, description="None: h264 18, hevc 20, vp9 24, av1 28; ffv1 is lossless")
+    preset: str = Field(
+        default="auto", description="auto: veryfast for h264 and hevc, 8 for av1, 5 (cpu-used) for vp9, hq (profile) for prores"
+    )
+    bit_depth: Literal["auto", 8, 10, 12] = Field(default="auto", description="bits a sample; auto: as many as the source has")
+    options: dict[str, str] = Field(default={}, description="further options of the encoder, by FFmpeg's names")
     threads: int = Field(default=2, ge=1, le=64, description="fixed, because it can change the bits written")
+
+
+class LimitsConfig(Settings):
+    """What a file may ask of the machine before it is refused: a hostile file can state anything."""
+
+    pixels: int = Field(default=1 << 27, ge=1, description="of one picture; the default is 16384x8192")
+    frame_rate: float = Field(default=1000.0, gt=0, description="frames a second stated by the header")
+    streams: int = Field(default=64, ge=1)
+    metadata_bytes: int = Field(default=1 << 20, ge=0, description="of all metadata and chapter titles together")
+    decode_seconds: float = Field(default=60.0, gt=0, description="until the next picture is decoded")
 
 
 class RunConfig(Settings):
@@ -93,6 +114,18 @@ class RunConfig(Settings):
     encode: EncodeConfig = EncodeConfig()
     start: float = Field(default=0.0, ge=0, description="seconds")
     duration: float | None = Field(default=None, gt=0, description="seconds; None: to the end")
+    container: str | None = Field(default=None, description="extension whose format is written; None: the output's own")
+    drop_streams: tuple[str, ...] = Field(
+        default=(), description="streams left out: numbers, kinds (audio, video, subtitle, data, attachment, cover) or alpha"
+    )
+    cfr: bool = Field(default=False, description="repeat and leave out pictures to reach a constant rate, keeping time")
+    frame_rate: str | None = Field(
+        default=None, description="frames a second (25, 30000/1001) of image sequences without timecodes, and of cfr"
+    )
+    deinterlace: bool = Field(default=False, description="make whole pictures of fields, one for each source picture")
+    on_damage: Damage = Field(default="stop", description="conceal: keep the decoder's picture in its place, and list it")
+    protocols: tuple[str, ...] = Field(default=("file",), description="FFmpeg protocols that an input may open")
+    limits: LimitsConfig = LimitsConfig()
     strip_location: bool = Field(default=False, description="leave out GPS metadata and location tracks")
     batch_size: int = Field(default=4, ge=1, le=64, description="frames an engine processes at once")
     buffer_batches: int = Field(default=3, ge=2, le=64, description="batches the ring buffer holds")

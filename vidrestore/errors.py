@@ -13,6 +13,7 @@ VidrestoreError                      1
 │   ├── DamagedVideoError                a frame cannot be decoded; carries its index
 │   ├── UnknownCodecError                no decoder or encoder for a codec
 │   ├── UnsupportedStreamError           the output container cannot hold a stream
+│   ├── LimitExceededError               the file asks for more than a set limit
 │   └── VerificationError                the written file differs from what was promised
 ├── EngineError                      4   an engine folder is missing or wrong
 │   ├── UnknownEngineError               no engine of this id or task
@@ -42,6 +43,7 @@ __all__ = [
     "FrameFailedError",
     "InterruptedJob",
     "InvalidCardError",
+    "LimitExceededError",
     "MediaError",
     "NoVideoStreamError",
     "NotAVideoError",
@@ -139,7 +141,7 @@ class _AtFrame(VidrestoreError):
 
 
 class DamagedVideoError(MediaError, _AtFrame):
-    next_step = "Repair the file, or restore the sound part with --start and --duration."
+    next_step = "Use --on-damage conceal, repair the file, or restore the sound part with --start and --duration."
 
 
 class UnknownCodecError(MediaError):
@@ -148,6 +150,10 @@ class UnknownCodecError(MediaError):
 
 class UnsupportedStreamError(MediaError):
     next_step = "Write to .mkv, which holds nearly every stream."
+
+
+class LimitExceededError(MediaError):
+    next_step = "If you trust the file, raise the limit in the config ([limits]; see docs/configuration.md)."
 
 
 class VerificationError(MediaError):

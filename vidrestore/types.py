@@ -13,6 +13,8 @@ from typing import Any
 __all__ = ["Batch", "Clip", "ColorSpec", "Frame", "StreamInfo"]
 
 MATRICES = ("bt601", "bt709", "bt2020")
+HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})
+"""FFmpeg's names of PQ and HLG."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,23 @@ class ColorSpec:
     primaries: str | None = None
     transfer: str | None = None
     chroma_location: str | None = None
+    mastering_display: tuple[int, ...] | None = None
+    """HDR10: x and y of red, green, blue and white in 1/50000, then highest and lowest luminance in 1/10000 cd/m2: 10 numbers."""
+    content_light: tuple[int, int] | None = None
+    """HDR10: MaxCLL and MaxFALL in cd/m2."""
+
+    @property
+    def hdr(self) -> bool:
+        """Whether the transfer function is PQ (HDR10) or HLG."""
+        return self.transfer in HDR_TRANSFERS
 
     def __post_init__(self) -> None:
         if self.matrix not in MATRICES:
             raise ValueError(f"matrix must be one of {MATRICES}, got {self.matrix!r}")
         if not 8 <= self.bit_depth <= 16:
             raise ValueError(f"bit depth must be 8..16, got {self.bit_depth}")
+        if self.mastering_display is not None and len(self.mastering_display) != 10:
+            raise ValueError(f"a mastering display is 10 numbers, got {len(self.mastering_display)}")
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,8 @@ class StreamInfo:
     rotation: int = 0
     """Display rotation in degrees, counter-clockwise as FFmpeg reports it; carried over, not applied."""
     sample_aspect_ratio: Fraction | None = None
+    alpha: bool = False
+    """Whether pictures carry transparency, which goes round the engines in `Frame.alpha`."""
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -88,6 +103,10 @@ class Frame:
     pts: int
     time_base: Fraction
     duration: int | None = None
+    alpha: Any = None
+    """Opacity as decoded, (H, W) numpy array of `data`'s type at the *source's* size; None: opaque."""
+    captions: bytes | None = None
+    """Closed captions (CEA-708, `A53_CC` side data) that came with the picture."""
 
     def __post_init__(self) -> None:
         if len(self.data.shape) != 3 or self.data.shape[0] not in (1, 3):

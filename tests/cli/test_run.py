@@ -173,7 +173,7 @@ def test_flags_win_over_presets_and_presets_over_defaults() -> None:
     assert preset.engines == ("sr",) and preset.temporal.strength == 0.4 and preset.temporal.radius == 2
     flags = overrides({**DEFAULTS, "engine_ids": ("identity",), "no_temporal": True, "crf": 30, "protect": ((1, 2, 3, 4),)})
     both = settle(flags, preset="cinematic")
-    assert both.engines == ("identity",) and both.encode.crf == 30 and both.encode.codec == "h264"
+    assert both.engines == ("identity",) and both.encode.crf == 30 and both.encode.codec == "auto"
     assert both.temporal.enabled is False and both.temporal.strength == 0.4
     assert both.protect[0].height == 4
 

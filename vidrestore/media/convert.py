@@ -18,7 +18,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from vidrestore.media.tags import SWS_MATRICES
-from vidrestore.types import ColorSpec
+from vidrestore.types import ColorSpec, StreamInfo
 
 __all__ = ["FromRGB", "ToRGB"]
 
@@ -38,14 +38,14 @@ def _range(full: bool) -> ColorRange:
 
 
 class ToRGB:
-    """Decoder pictures to RGB24 by the matrix and range of a `ColorSpec`; one thread, so that bits do not depend on it."""
+    """Decoder pictures to RGB24 by the matrix and range of a stream; one thread, so that bits do not depend on it."""
 
-    def __init__(self, color: ColorSpec) -> None:
-        self._color = color
+    def __init__(self, info: StreamInfo) -> None:
+        self._color = info.color
         self._reformatter = VideoReformatter()
 
-    def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """Return an own (H, W, 3) uint8 array; it stays valid when the decoder goes on."""
+    def __call__(self, frame: av.VideoFrame) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Own arrays that stay valid when the decoder goes on: (H, W, 3) RGB, and the opacity (H, W) or None."""
         converted = self._reformatter.reformat(
             frame,
             format="rgb24",
@@ -56,7 +56,7 @@ class ToRGB:
             threads=1,
         )
         array: NDArray[np.uint8] = converted.to_ndarray()  # type: ignore[assignment]
-        return array
+        return array, None
 
 
 class FromRGB:

@@ -104,7 +104,7 @@ class VideoDecoder:
     def __iter__(self) -> Iterator[Frame]:
         """Decode from the start of the range; a second iteration begins anew."""
         self._delivered, self._last = 0, None
-        to_rgb = ToRGB(self.info.color)
+        to_rgb = ToRGB(self.info)
         for picture, pts in self.pictures():
             if (picture.width, picture.height) != (self.info.width, self.info.height):
                 raise MediaError(
@@ -112,12 +112,14 @@ class VideoDecoder:
                     f"{picture.width}x{picture.height} at frame {self._delivered}.",
                     "Cut the video there and restore the parts.",
                 )
+            pixels, alpha = to_rgb(picture)
             frame = Frame(
-                data=to_rgb(picture).transpose(2, 0, 1),
+                data=pixels.transpose(2, 0, 1),
                 index=self._delivered,
                 pts=pts,
                 time_base=self.info.time_base,
                 duration=picture.duration or None,
+                alpha=alpha,
             )
             self._delivered, self._last = self._delivered + 1, frame
             yield frame

@@ -18,7 +18,7 @@ from vidrestore.config import EncodeConfig
 from vidrestore.errors import EmptyVideoError, OutOfMemoryError, UnsupportedStreamError, VidrestoreError
 from vidrestore.media.convert import FromRGB
 from vidrestore.media.decode import pts_range
-from vidrestore.media.encoders import choose_pixel_format, configure, encoder_options, find_encoder, output_color
+from vidrestore.media.encoders import choose_pixel_format, configure, encoder_options, find_encoder, output_color, settle_encode
 from vidrestore.media.metadata import file_metadata, free_keys, shifted_chapters, stream_metadata
 from vidrestore.media.probe import MediaInfo, StreamSummary, open_input
 from vidrestore.media.remux import CopiedStream, StreamCopier, plan_streams
@@ -78,6 +78,7 @@ class VideoWriter:
         self.target, self.source, self.info = Path(target), source, info
         check_target(self.target, source.path, overwrite)
         self._format = CONTAINERS[self.target.suffix.lower()]
+        encode = settle_encode(encode, info, self._format)
         self._encoder = find_encoder(encode, self._format)
         self._pixel_format, format_notice = choose_pixel_format(info, encode)
         plan = plan_streams(source, self._format, strip_location)

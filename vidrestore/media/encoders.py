@@ -23,6 +23,7 @@ __all__ = [
     "encoder_options",
     "find_encoder",
     "output_color",
+    "settle_encode",
 ]
 
 
@@ -49,6 +50,11 @@ ENCODERS = {
 
 NOT_HELD = {"mov": frozenset({"av1", "ffv1"}), "mp4": frozenset({"ffv1"})}
 """Codecs that FFmpeg's muxers refuse, or write in a way few players read."""
+
+
+def settle_encode(encode: EncodeConfig, info: StreamInfo, container: str) -> EncodeConfig:
+    """The configuration with a codec and a bit depth in place of `auto`, for pictures `info` in FFmpeg's muxer `container`."""
+    return encode.model_copy(update={"codec": "h264"}) if encode.codec == "auto" else encode
 
 
 def find_encoder(encode: EncodeConfig, container: str) -> Encoder:

@@ -19,7 +19,7 @@ from vidrestore.engine.fused import FusedEngine
 from vidrestore.errors import EmptyVideoError, InterruptedJob, UsageError, VerificationError
 from vidrestore.media.decode import VideoDecoder
 from vidrestore.media.encode import VideoWriter
-from vidrestore.media.encoders import find_encoder
+from vidrestore.media.encoders import find_encoder, settle_encode
 from vidrestore.media.probe import MediaInfo, probe, require_restorable
 from vidrestore.media.remux import plan_streams
 from vidrestore.media.target import CONTAINERS, check_target
@@ -140,11 +140,12 @@ class Job:
         media = self._media = probe(self.source)
         require_restorable(media)
         container = CONTAINERS[self.output.suffix.lower()]
-        find_encoder(config.encode, container)
+        find_encoder(settle_encode(config.encode, media.video, container), container)
         plan_streams(media, container, config.strip_location)
         out_info = self._load(media)
         frames = expected_frames(media.video, config.start, config.duration)
-        size = estimate_bytes(out_info, config.encode, frames)
+        encode = settle_encode(config.encode, out_info, container)
+        size = estimate_bytes(out_info, encode, frames)
         free = check_space(self.output, size)
         seconds, basis = self._measure(media)
         assert self._engine is not None
@@ -167,7 +168,7 @@ class Job:
             batch_size=config.batch_size,
             threads=self._threads,
             temporal=self._blends,
-            codec=config.encode.codec,
+            codec=encode.codec,
             estimated_frame_seconds=seconds,
             estimated_seconds=None if frames is None else seconds * frames,
             estimate_basis=basis,

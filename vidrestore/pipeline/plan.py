@@ -13,9 +13,9 @@ from vidrestore.types import StreamInfo
 
 __all__ = ["EngineSummary", "Plan", "Progress", "Result", "Seconds", "check_space", "clock", "estimate_bytes", "size_text"]
 
-BITS_PER_PIXEL = {"h264": 0.20, "hevc": 0.13, "av1": 0.10, "ffv1": 7.0}
+BITS_PER_PIXEL = {"h264": 0.20, "hevc": 0.13, "av1": 0.10, "vp9": 0.13, "prores": 4.0, "ffv1": 7.0}
 """Typical of night footage at the default crf; busy pictures need up to twice as much, calm ones a tenth."""
-CRF_HALVES = {"h264": 6, "hevc": 6, "av1": 10}
+CRF_HALVES = {"h264": 6, "hevc": 6, "av1": 10, "vp9": 8}
 """Raising the crf by this much about halves the bit rate."""
 
 
