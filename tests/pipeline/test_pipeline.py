@@ -21,6 +21,7 @@ from vidrestore.errors import (
     DamagedVideoError,
     DiskFullError,
     FrameFailedError,
+    LimitExceededError,
     NotWritableError,
     OutOfMemoryError,
     WeightsError,
@@ -277,3 +278,50 @@ def test_stages_work_on_lists() -> None:
     assert stage.open(INFO).width == 2 * WIDTH
     assert [frame.index for frame in stage.process(iter([batch]))] == [0, 1, 2]
     stage.close()
+
+
+class Hanging:
+    """A source whose third picture never comes, until it is let go."""
+
+    def __init__(self) -> None:
+        self.busy_since: float | None = None
+        self.go = threading.Event()
+
+    def __iter__(self) -> Iterator[Frame]:
+        frames = clip(8)
+        yield from frames[:2]
+        self.busy_since = time.monotonic()
+        self.go.wait()
+        self.busy_since = None
+
+
+def test_a_decoder_that_hangs_ends_the_run() -> None:
+    source = Hanging()
+    buffer, stage = RingBuffer(8, (3, HEIGHT, WIDTH)), EngineStage(Itself())
+    pipeline = Pipeline(
+        source, buffer, 4, stage, [], Kept(), Path("out.mp4"), watched=source, decode_seconds=0.2
+    )  # fmt: skip
+    began = time.monotonic()
+    with pytest.raises(LimitExceededError, match="frame 2 takes longer than 0.2 s"):
+        pipeline.run()
+    assert time.monotonic() - began < 30
+    source.go.set()
+    for thread in threading.enumerate():
+        if thread.name == "vidrestore-decode":
+            thread.join()
+
+
+def test_a_slow_decoder_that_comes_back_is_not_stopped() -> None:
+    class Slow(Hanging):
+        def __iter__(self) -> Iterator[Frame]:
+            for frame in clip(8):
+                self.busy_since = time.monotonic()
+                time.sleep(0.01)
+                self.busy_since = None
+                yield frame
+
+    source, sink = Slow(), Kept()
+    pipeline = Pipeline(
+        source, RingBuffer(8, (3, HEIGHT, WIDTH)), 4, EngineStage(Itself()), [], sink, Path("o.mp4"), watched=source, decode_seconds=5.0
+    )  # fmt: skip
+    assert pipeline.run().written == 8

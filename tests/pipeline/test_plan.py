@@ -26,12 +26,13 @@ def test_a_disk_without_room_is_refused_before_work(tmp_path: Path) -> None:
 
 
 def test_the_size_grows_with_pixels_frames_and_quality() -> None:
-    usual = estimate_bytes(INFO, EncodeConfig(), 100)
+    h264 = EncodeConfig(codec="h264")
+    usual = estimate_bytes(INFO, h264, 100)
     assert usual is not None and 100_000 < usual < 5_000_000
-    assert estimate_bytes(INFO.scaled(2), EncodeConfig(), 100) == 4 * usual
-    assert estimate_bytes(INFO, EncodeConfig(crf=24), 100) == usual // 2
-    assert estimate_bytes(INFO, EncodeConfig(), None) is None
-    for codec in ("h264", "hevc", "av1", "ffv1"):
+    assert estimate_bytes(INFO.scaled(2), h264, 100) == 4 * usual
+    assert estimate_bytes(INFO, EncodeConfig(codec="h264", crf=24), 100) == usual // 2
+    assert estimate_bytes(INFO, h264, None) is None
+    for codec in ("h264", "hevc", "av1", "vp9", "prores", "ffv1"):
         assert estimate_bytes(INFO, EncodeConfig(codec=codec), 100)
 
 

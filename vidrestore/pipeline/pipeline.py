@@ -6,6 +6,7 @@ them; the first one is raised, once, in the caller. No thread outlives `run`.
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vidrestore.buffer import BufferClosed, RingBuffer
+from vidrestore.errors import LimitExceededError
 from vidrestore.pipeline.faults import explained
 from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.stages import Clocked, EngineStage, Stage
@@ -27,6 +29,17 @@ class FrameSink(Protocol):
     """Where restored frames go (`media.encode.VideoWriter` is one)."""
 
     def write(self, frame: Frame) -> None: ...
+
+
+WATCH_SECONDS = 0.5
+"""How often the watch looks at the decoder."""
+
+
+class Watched(Protocol):
+    """A source that says since when (`time.monotonic`) it has been busy with one picture; None: it is not."""
+
+    @property
+    def busy_since(self) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,8 @@ class Pipeline:
         output: the file behind the sink, for messages.
         queue_frames: restored frames that may wait for the encoder.
         interrupts: holds the stop signals; None: signals do what they do anywhere else.
+        watched: the source, if it can tell that it hangs; its thread is then left behind, since nothing can end it.
+        decode_seconds: how long one picture may take.
     """
 
     def __init__(
@@ -66,7 +81,13 @@ class Pipeline:
         output: Path,
         queue_frames: int = 8,
         interrupts: Interrupts | None = None,
+        watched: Watched | None = None,
+        decode_seconds: float = math.inf,
     ) -> None:
+        self._watched = watched
+        self._decode_seconds = decode_seconds
+        self._ended = threading.Event()
+        self._hangs = False
         self._source = Clocked(frames)
         self._buffer = buffer
         self._batch_size = batch_size
@@ -90,9 +111,11 @@ class Pipeline:
             KeyboardInterrupt: a stop signal came; all threads have ended.
         """
         threads = [
-            threading.Thread(target=self._decode, name="vidrestore-decode"),
+            threading.Thread(target=self._decode, name="vidrestore-decode", daemon=True),
             threading.Thread(target=self._encode, name="vidrestore-encode"),
         ]
+        if self._watched is not None and self._decode_seconds < math.inf:
+            threads.append(threading.Thread(target=self._watch, name="vidrestore-watch"))
         restored = Clocked(self._restored())
         started: list[threading.Thread] = []
         try:
@@ -104,11 +127,14 @@ class Pipeline:
             self._cancelled = True
             raise
         finally:
+            self._ended.set()
             self._buffer.close()
             if threads[1] in started:
                 self._queue.put(None)  # the sentinel always arrives: the encoder takes until it has seen it
-            for thread in started:
+            for thread in started[1:]:
                 thread.join()
+            if started and not self._hangs:
+                self._join_decoder(started[0])
         if self._encode_failure is not None:
             raise self._encode_failure
         return Tally(
@@ -141,12 +167,39 @@ class Pipeline:
     def _batches(self) -> Iterator[Batch]:
         while True:
             with self._interrupts.masked():
-                batch = self._buffer.get(self._batch_size)
+                batch = self._next_batch()
             if batch is None:
                 return
             yield batch
             with self._interrupts.masked():
                 self._buffer.release(batch)
+
+    def _next_batch(self) -> Batch | None:
+        try:
+            return self._buffer.get(self._batch_size)
+        except BufferClosed as closed:
+            raise closed.__cause__ or closed from None
+
+    def _watch(self) -> None:
+        """The watching thread: a decoder that does not come back from one picture ends the run."""
+        while not self._ended.wait(WATCH_SECONDS):
+            if self._too_long():
+                self._buffer.close(self._hanging())
+
+    def _too_long(self) -> bool:
+        since = None if self._watched is None else self._watched.busy_since
+        self._hangs = since is not None and time.monotonic() - since > self._decode_seconds
+        return self._hangs
+
+    def _hanging(self) -> LimitExceededError:
+        return LimitExceededError(f"Decoding frame {self._decoded} takes longer than {self._decode_seconds:g} s.")
+
+    def _join_decoder(self, thread: threading.Thread) -> None:
+        """Wait for the decoding thread, unless it hangs."""
+        while thread.is_alive():
+            thread.join(WATCH_SECONDS)
+            if self._too_long():
+                return
 
     def _decode(self) -> None:
         """The decoding thread: it ends with `finish`, `fail` or a buffer that the consumer has closed."""
