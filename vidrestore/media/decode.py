@@ -11,8 +11,11 @@ from types import TracebackType
 import av
 import av.error
 
+from vidrestore.config import Damage as OnDamage
+from vidrestore.config import LimitsConfig
 from vidrestore.errors import DamagedVideoError, EmptyVideoError, MediaError
 from vidrestore.media.convert import ToRGB
+from vidrestore.media.damage import Damage
 from vidrestore.media.probe import MediaInfo, open_input, probe, require_restorable
 from vidrestore.types import Frame, StreamInfo
 
@@ -57,6 +60,9 @@ class VideoDecoder:
         source: path, or what `probe` said of it.
         start, duration: seconds of the container's timeline; only pictures with start <= time < start + duration come.
         threads: decoder threads; they change the speed, not the pictures.
+        on_damage: stop, or keep the decoder's picture in its place and list it in `damage`.
+        deinterlace: make whole pictures of fields instead of refusing interlaced video.
+        limits: what the file may ask of the machine; None: those it was probed with.
 
     Raises:
         DamagedVideoError: a picture is damaged or missing; carries its index and time. A file that is known to be cut
@@ -66,9 +72,20 @@ class VideoDecoder:
     """
 
     def __init__(
-        self, source: str | Path | MediaInfo, start: float = 0.0, duration: float | None = None, threads: int = 2
+        self,
+        source: str | Path | MediaInfo,
+        start: float = 0.0,
+        duration: float | None = None,
+        threads: int = 2,
+        on_damage: OnDamage = "stop",
+        deinterlace: bool = False,
+        limits: LimitsConfig | None = None,
     ) -> None:
-        self.media = source if isinstance(source, MediaInfo) else probe(source)
+        self.media = source if isinstance(source, MediaInfo) else probe(source, limits=limits)
+        self._on_damage = on_damage
+        self._deinterlace = deinterlace
+        self._limits = limits or self.media.limits
+        self._damage: list[Damage] = []
         self._first, self._end = pts_range(self.media, start, duration)
         self._threads = threads
         self._notices: list[str] = []
@@ -88,6 +105,11 @@ class VideoDecoder:
     def notices(self) -> tuple[str, ...]:
         """What a user should know: the file's own notices, then those of the decoding so far."""
         return (*self.media.notices, *self._notices)
+
+    @property
+    def damage(self) -> tuple[Damage, ...]:
+        """The damaged places found so far, in the order of pictures; empty unless `on_damage` is "conceal"."""
+        return tuple(self._damage)
 
     def __enter__(self) -> VideoDecoder:
         return self
@@ -179,7 +201,7 @@ class VideoDecoder:
         """Open the file anew and decode; after a seek, pictures that lean on missing ones are left out until a sound one."""
         self.close()
         self._clock = None
-        self._container = container = open_input(self.media.path)
+        self._container = container = open_input(self.media)
         stream = container.streams[self.media.video_index]
         assert isinstance(stream, av.VideoStream)
         stream.codec_context.thread_count = self._threads

@@ -15,6 +15,7 @@ import av
 import av.error
 
 from vidrestore.color import matrix_of_tag
+from vidrestore.config import LimitsConfig
 from vidrestore.errors import (
     EmptyVideoError,
     MediaError,
@@ -99,13 +100,40 @@ class MediaInfo:
     """(frame index, seconds) from which on the file is cut short, where the container tells."""
     notices: tuple[str, ...] = ()
     """Sentences a user should read before restoring this file."""
+    address: str = ""
+    """What FFmpeg is given to open: `file:PATH`, or an address of a protocol that was asked for."""
+    protocols: tuple[str, ...] = ("file",)
+    """FFmpeg protocols that opening and reading it may use."""
+    live: bool = False
+    """True: a pipe, which can be read only once."""
+    limits: LimitsConfig = LimitsConfig()
+    """What the file may ask of the machine; holds whenever it is opened again."""
+
+    def __post_init__(self) -> None:
+        if not self.address:
+            object.__setattr__(self, "address", f"file:{self.path}")
 
 
-def open_input(path: Path) -> av.container.InputContainer:
-    """Open a local file for reading; raises as `probe` does. No other file or address is touched."""
+def open_input(
+    source: str | Path | MediaInfo,
+    *,
+    protocols: tuple[str, ...] | None = None,
+    limits: LimitsConfig | None = None,
+) -> av.container.InputContainer:
+    """Open a file, or an address of one of `protocols`, for reading; raises as `probe` does. Nothing else is opened.
+
+    Args:
+        source: a path, an address, or what `probe` said of one (then under the protocols and limits of that time).
+        protocols: FFmpeg's names of the protocols that may be used; None: the source's, or local files only.
+        limits: what the file may ask for; None: the source's, or the defaults.
+    """
+    media = source if isinstance(source, MediaInfo) else None
+    path = media.path if media else Path(source)  # type: ignore[arg-type]
+    protocols = protocols or (media.protocols if media else ("file",))
+    address = media.address if media else f"file:{path}"
     _require_file(path)
     try:
-        container = av.open(f"file:{path}", container_options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        container = av.open(address, container_options={"protocol_whitelist": ",".join(protocols)}, metadata_errors="replace")
     except PermissionError:
         raise SourceMissingError(f"{path} may not be read.", "Check the file's permissions.") from None
     except av.error.EOFError:
@@ -119,8 +147,8 @@ def open_input(path: Path) -> av.container.InputContainer:
     return container
 
 
-def probe(path: str | Path) -> MediaInfo:
-    """Describe a local video file.
+def probe(path: str | Path, *, limits: LimitsConfig | None = None, protocols: tuple[str, ...] = ("file",)) -> MediaInfo:
+    """Describe a video file.
 
     The picture is the default video stream that is not an attached picture, the largest if several are default.
     One frame is decoded to learn the display matrix, and whether it is made of fields.
@@ -154,6 +182,8 @@ def probe(path: str | Path) -> MediaInfo:
             interlaced=fields or stream.codec_context.field_order in tags.INTERLACED_FIELD_ORDERS,
             damaged_from=truncation.at if truncation else None,
             notices=(*((truncation.sentence,) if truncation else ()), *_notices(stream, video)),
+            protocols=protocols,
+            limits=limits or LimitsConfig(),
         )
 
 
