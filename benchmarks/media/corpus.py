@@ -141,7 +141,8 @@ def variants(clip: Path) -> list[Variant]:
 
     def hdr10(folder: Path) -> Path:
         display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
-        params = f"hdr10=1:repeat-headers=1:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc:master-display={display}:max-cll=1000,400"
+        tags = "hdr10=1:repeat-headers=1:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc"
+        params = f"{tags}:master-display={display}:max-cll=1000,400"
         return made(
             video, folder / "hdr10.mp4", vcodec="libx265", pix_fmt="yuv420p10le", preset="ultrafast", **{"x265-params": params}
         )
