@@ -106,7 +106,7 @@ class MediaInfo:
     """FFmpeg protocols that opening and reading it may use."""
     live: bool = False
     """True: a pipe, which can be read only once."""
-    limits: LimitsConfig = LimitsConfig()
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     """What the file may ask of the machine; holds whenever it is opened again."""
 
     def __post_init__(self) -> None:
