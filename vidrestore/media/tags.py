@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import struct
+from fractions import Fraction
 from threading import Lock
 
 import av
@@ -17,6 +19,8 @@ __all__ = [
     "HDR_TRANSFERS",
     "INTERLACED_FIELD_ORDERS",
     "SWS_MATRICES",
+    "content_light",
+    "mastering_display",
     "number_of",
     "read_chroma_location",
 ]
@@ -79,6 +83,30 @@ _LOG_LOCK = Lock()
 def number_of(names: dict[int, str], name: str | None, unspecified: int = 2) -> int:
     """FFmpeg's number for a tag name; `unspecified` for None."""
     return next((number for number, known in names.items() if known == name), unspecified)
+
+
+def mastering_display(data: bytes) -> tuple[int, ...] | None:
+    """`ColorSpec.mastering_display` of FFmpeg's MASTERING_DISPLAY_METADATA side data.
+
+    libavutil/mastering_display_metadata.h: ten fractions (red, green, blue, white as x and y; lowest, highest luminance) and two
+    flags. None where the data is too short, or primaries or luminance are not set: half a description cannot be written.
+    """
+    if len(data) < 88:
+        return None
+    numbers = struct.unpack("=22i", data[:88])
+    pairs = list(zip(numbers[0:20:2], numbers[1:20:2], strict=True))
+    if not numbers[20] or not numbers[21] or any(denominator <= 0 for _, denominator in pairs):
+        return None
+    *places, lowest, highest = (Fraction(numerator, denominator) for numerator, denominator in pairs)
+    return (*(round(place * 50000) for place in places), round(highest * 10000), round(lowest * 10000))
+
+
+def content_light(data: bytes) -> tuple[int, int] | None:
+    """`ColorSpec.content_light` of FFmpeg's CONTENT_LIGHT_LEVEL side data; None where it is too short or all zero (unknown)."""
+    if len(data) < 8:
+        return None
+    largest, average = struct.unpack("=2I", data[:8])
+    return (largest, average) if largest or average else None
 
 
 def read_chroma_location(container: av.container.InputContainer, index: int) -> str | None:
