@@ -22,7 +22,8 @@ ENGINES = Path(__file__).resolve().parents[2] / "engines"
 DEFAULTS = {
     "flare": False, "day": False, "night": False, "sr": None, "engine_ids": (), "tier": None, "device": None,
     "strength": None, "start": None, "duration": None, "codec": None, "crf": None, "protect": (), "no_temporal": False,
-    "strip_location": False,
+    "strip_location": False, "container": None, "frame_rate": None, "on_damage": None, "cfr": False, "deinterlace": False,
+    "drop_streams": (), "protocols": None, "bit_depth": None, "encoder_option": (),
 }  # fmt: skip
 
 
@@ -166,6 +167,23 @@ def test_order_of_engines_is_fixed() -> None:
     given = {**DEFAULTS, "sr": "2", "day": True, "flare": True, "engine_ids": ("b", "a")}
     assert overrides(given)["engines"] == ("flare", "day", "sr", "b", "a")
     assert overrides(DEFAULTS) == {}
+
+
+def test_flags_of_the_media_become_settings() -> None:
+    flags = overrides(
+        {**DEFAULTS, "drop_streams": ("2, data", "cover"), "protocols": "file,http", "bit_depth": "10", "on_damage": "conceal"}
+        | {"encoder_option": (("tune", "film"), ("aq-mode", "3")), "cfr": True, "frame_rate": "30000/1001"}
+    )
+    run = settle(flags)
+    assert run.drop_streams == ("2", "data", "cover") and run.protocols == ("file", "http")
+    assert run.encode.bit_depth == 10 and run.encode.options == {"tune": "film", "aq-mode": "3"}
+    assert run.on_damage == "conceal" and run.cfr and run.frame_rate == "30000/1001" and not run.deinterlace
+    assert settle(overrides({**DEFAULTS, "bit_depth": "auto"})).encode.bit_depth == "auto"
+
+
+def test_pictures_and_json_do_not_share_stdout(desk: Desk) -> None:
+    result = desk.restore("--json", "-", output=Path("-"))
+    assert result.exit_code == 2 and "cannot both go to stdout" in result.stderr
 
 
 def test_flags_win_over_presets_and_presets_over_defaults() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from vidrestore.config import EncodeConfig
 from vidrestore.errors import DiskFullError, EmptyVideoError, VerificationError
 from vidrestore.pipeline.job import check_count, expected_frames, marking
 from vidrestore.pipeline.machine import available_cores, load_average, peak_memory, processor_name
@@ -19,21 +18,23 @@ INFO = StreamInfo(640, 360, Fraction(1, 15360), frame_rate=Fraction(30), frames=
 
 
 def test_a_disk_without_room_is_refused_before_work(tmp_path: Path) -> None:
-    assert check_space(tmp_path / "a.mp4", 1) > 0
-    assert check_space(tmp_path / "a.mp4", None) > 0
+    assert (check_space(str(tmp_path / "a.mp4"), 1) or 0) > 0
+    assert (check_space(str(tmp_path / "a.mp4"), None) or 0) > 0
+    assert check_space("-", 10**18) is None
     with pytest.raises(DiskFullError, match="will need about"):
-        check_space(tmp_path / "a.mp4", 10**18)
+        check_space(str(tmp_path / "a.mp4"), 10**18)
 
 
 def test_the_size_grows_with_pixels_frames_and_quality() -> None:
-    h264 = EncodeConfig(codec="h264")
-    usual = estimate_bytes(INFO, h264, 100)
+    usual = estimate_bytes(INFO, "h264", None, 100)
     assert usual is not None and 100_000 < usual < 5_000_000
-    assert estimate_bytes(INFO.scaled(2), h264, 100) == 4 * usual
-    assert estimate_bytes(INFO, EncodeConfig(codec="h264", crf=24), 100) == usual // 2
-    assert estimate_bytes(INFO, h264, None) is None
-    for codec in ("h264", "hevc", "av1", "vp9", "prores", "ffv1"):
-        assert estimate_bytes(INFO, EncodeConfig(codec=codec), 100)
+    assert estimate_bytes(INFO.scaled(2), "h264", None, 100) == 4 * usual
+    assert estimate_bytes(INFO, "h264", 24, 100) == usual // 2
+    assert estimate_bytes(INFO, "h264", None, None) is None
+    for codec in ("hevc", "av1", "vp9"):
+        assert estimate_bytes(INFO, codec, None, 100) < usual
+    for codec in ("prores", "ffv1", "png", "rawvideo"):
+        assert estimate_bytes(INFO, codec, None, 100) > usual
 
 
 @pytest.mark.parametrize(
@@ -57,11 +58,11 @@ def test_words() -> None:
 
 
 def test_as_many_frames_out_as_in() -> None:
-    check_count(Tally(5, 5, 0, 0, 0, 0), Path("in.mp4"))
+    check_count(Tally(5, 5, 0, 0, 0, 0), "in.mp4")
     with pytest.raises(VerificationError, match="5 frames were read but 4 written"):
-        check_count(Tally(5, 4, 0, 0, 0, 0), Path("in.mp4"))
+        check_count(Tally(5, 4, 0, 0, 0, 0), "in.mp4")
     with pytest.raises(EmptyVideoError):
-        check_count(Tally(0, 0, 0, 0, 0, 0), Path("in.mp4"))
+        check_count(Tally(0, 0, 0, 0, 0, 0), "in.mp4")
 
 
 def test_the_machine_is_described() -> None:

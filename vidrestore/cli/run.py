@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from vidrestore.cli.reports import check_json_target, write_json
-from vidrestore.cli.values import RECTANGLE, TIME
-from vidrestore.config import settle
+from vidrestore.cli.values import KEY_VALUE, RECTANGLE, TIME
+from vidrestore.config import Codec, settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vidrestore.pipeline.plan import Plan, Progress, Result
 
+CODECS = get_args(Codec)
 CHOICES = "--flare, --day, --night, --sr 2, --engine ID, or a --preset or --config that names engines"
 
 
 @click.command("run")
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.option("-o", "--output", "output", metavar="OUT", type=click.Path(path_type=Path), required=True, help="File to write.")
+@click.argument("source", metavar="IN")
+@click.option("-o", "--output", "output", metavar="OUT", required=True, help="What to write; see above.")
 @click.option("--flare", is_flag=True, help="Remove lens flare.")
 @click.option("--day", is_flag=True, help="Turn night into day.")
 @click.option("--night", is_flag=True, help="Turn day into night.")
@@ -33,8 +34,21 @@ CHOICES = "--flare, --day, --night, --sr 2, --engine ID, or a --preset or --conf
 @click.option("--tier", type=click.Choice(["auto", "fast", "best"]), help="Which engine of a task.  [default: auto]")
 @click.option("--preset", metavar="NAME", help="Settings by name: dashcam, cinematic.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings from a TOML file.")
-@click.option("--codec", type=click.Choice(["h264", "hevc", "av1", "ffv1"]), help="Video codec of OUT.  [default: h264]")
+@click.option("--container", metavar="EXT", help="Write this format (mkv, mp4 ...) whatever OUT is called.")
+@click.option("--codec", type=click.Choice(CODECS), help="Video codec of OUT.  [default: h264, or what holds the source]")
 @click.option("--crf", type=int, help="Quality of OUT: lower is better and larger.")
+@click.option("--bit-depth", type=click.Choice(["auto", "8", "10", "12"]), help="Bits a sample.  [default: the source's]")
+@click.option(
+    "--encoder-option", type=KEY_VALUE, metavar="KEY=VALUE", multiple=True, help="Of the encoder itself; may be given again."
+)
+@click.option("--drop-streams", metavar="LIST", multiple=True, help="Leave out streams: 2,5 or audio,subtitle,data,cover,alpha.")
+@click.option("--cfr", is_flag=True, help="Repeat and leave out frames to reach a constant rate.")
+@click.option("--rate", "frame_rate", metavar="FPS", help="Of image sequences, and of --cfr: 25 or 30000/1001.")
+@click.option("--deinterlace", is_flag=True, help="Make whole pictures of fields.")
+@click.option(
+    "--on-damage", type=click.Choice(["stop", "conceal"]), help="conceal: keep damaged frames in their place.  [default: stop]"
+)
+@click.option("--protocols", metavar="LIST", help="What IN may open: file,http,tcp ...  [default: file]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the engines run.  [default: auto]")
 @click.option("--strength", type=float, metavar="0..1", help="How much of the engines' effect.  [default: 1]")
 @click.option(
@@ -55,29 +69,35 @@ CHOICES = "--flare, --day, --night, --sr 2, --engine ID, or a --preset or --conf
     show_envvar=True,
     help="Folder of engines.",
 )
-def command(source: Path, output: Path, engines_dir: Path | None, json_file: str | None, **options: Any) -> None:
+def command(source: str, output: str, engines_dir: Path | None, json_file: str | None, **options: Any) -> None:
     """Restore the video IN and write it to OUT, with all its other streams untouched.
+
+    IN is a video file, a folder of images or a pattern (frames/%06d.png), or - for y4m on stdin. OUT is a file whose extension
+    names its format, a folder/ or pattern for images, or - for y4m on stdout. See docs/formats.md.
 
     Engines run in this order: --flare, then --day or --night, then --sr, then each --engine as given.
     """
     config = settle(overrides(options), preset=options["preset"], config=options["config"])
     if not config.engines:
         raise click.UsageError(f"No engine was asked for: give {CHOICES}.")
-    check_json_target(json_file, source, output)
+    if output == "-" == json_file:
+        raise click.UsageError("Pictures and JSON cannot both go to stdout.")
+    check_json_target(json_file, *(Path(place) for place in (source, output) if place != "-"))
     from vidrestore.pipeline.job import Job
 
+    to_stderr = "-" in (json_file, output)
     quiet = options["quiet"] or json_file == "-"
     with Job(source, output, config, engines_dir=engines_dir, overwrite=options["overwrite"]) as job:
         plan = job.plan()
         if not quiet or options["dry_run"]:
-            click.echo(plan.line(), err=json_file == "-")
+            click.echo(plan.line(), err=to_stderr)
         if options["dry_run"]:
             write_json(json_file, {"dry_run": True, "plan": plan.as_dict()})
             return
         with progress_bar(plan, shown=not quiet and sys.stderr.isatty()) as progress:
             result = job.run(progress)
     write_json(json_file, result.as_dict())
-    report(result, quiet)
+    report(result, quiet, to_stderr)
 
 
 def overrides(options: dict[str, Any]) -> dict[str, Any]:
@@ -86,8 +106,15 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
         raise click.UsageError("--day and --night exclude each other.")
     tasks = [task for task in ("flare", "day", "night") if options[task]]
     engines = (*tasks, *(["sr"] if options["sr"] else []), *options["engine_ids"])
-    given = {key: options[key] for key in ("tier", "device", "strength", "start", "duration") if options[key] is not None}
+    plain = ("tier", "device", "strength", "start", "duration", "container", "frame_rate", "on_damage")
+    given = {key: options[key] for key in plain if options[key] is not None}
+    given |= {key: True for key in ("cfr", "deinterlace", "strip_location") if options[key]}
+    given |= {key: words(options[key]) for key in ("drop_streams", "protocols") if options[key]}
     encode = {key: options[key] for key in ("codec", "crf") if options[key] is not None}
+    if options["bit_depth"] is not None:
+        encode["bit_depth"] = options["bit_depth"] if options["bit_depth"] == "auto" else int(options["bit_depth"])
+    if options["encoder_option"]:
+        encode["options"] = dict(options["encoder_option"])
     if engines:
         given["engines"] = engines
     if encode:
@@ -96,9 +123,14 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
         given["protect"] = [dict(zip(("x", "y", "width", "height"), numbers, strict=True)) for numbers in options["protect"]]
     if options["no_temporal"]:
         given["temporal"] = {"enabled": False}
-    if options["strip_location"]:
-        given["strip_location"] = True
     return given
+
+
+def words(lists: str | tuple[str, ...]) -> tuple[str, ...]:
+    """The words of comma-separated lists."""
+    return tuple(
+        word.strip() for text in ([lists] if isinstance(lists, str) else lists) for word in text.split(",") if word.strip()
+    )
 
 
 @contextmanager
@@ -117,10 +149,20 @@ def progress_bar(plan: Plan, shown: bool) -> Iterator[Callable[[Progress], None]
         yield step
 
 
-def report(result: Result, quiet: bool) -> None:
+def report(result: Result, quiet: bool, to_stderr: bool = False) -> None:
     """The last lines: what was written, how it was checked, and warnings, which --quiet does not silence."""
     if not quiet:
-        click.echo(f"{result.output}: {result.frames} frames, {result.fps:.2f} fps")
-        click.echo(result.verification_line)
+        click.echo(f"{result.output}: {result.frames} frames, {result.fps:.2f} fps", err=to_stderr)
+        click.echo(result.verification_line, err=to_stderr)
+    for line in damage_lines(result.damage):
+        click.secho(f"Damage: {line}", err=True, fg="yellow")
     for notice in result.notices:
         click.secho(f"Note: {notice}", err=True, fg="yellow")
+
+
+def damage_lines(damage: Sequence[dict[str, Any]], most: int = 20) -> list[str]:
+    """The damaged frames, one a line; beyond `most` only their number (the JSON result lists all)."""
+    lines = [f"frame {entry['index']} ({entry['seconds']:.3f} s) {entry['kind']}: {entry['reason']}" for entry in damage[:most]]
+    if len(damage) > most:
+        lines.append(f"and {len(damage) - most} more; --json lists them all.")
+    return lines

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-__all__ = ["RECTANGLE", "SIZE", "TIME"]
+__all__ = ["KEY_VALUE", "RECTANGLE", "SIZE", "TIME"]
 
 CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 
@@ -46,6 +46,21 @@ class Numbers(click.ParamType):
         return tuple(int(part) for part in parts)
 
 
+class KeyValue(click.ParamType):
+    """KEY=VALUE, as a pair of strings."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        key, equals, rest = value.partition("=")
+        if not equals or not key.strip() or not rest:
+            self.fail(f"{value!r} is not of the form KEY=VALUE, such as tune=film.", param, ctx)
+        return key.strip(), rest
+
+
+KEY_VALUE = KeyValue()
 TIME = Time()
 RECTANGLE = Numbers("x,y,w,h", "10,20,300,40", ",")
 SIZE = Numbers("size", "1280x720", "x")

@@ -17,17 +17,14 @@ from vidrestore.config import RunConfig, settle
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.fused import FusedEngine
 from vidrestore.errors import EmptyVideoError, InterruptedJob, UsageError, VerificationError
-from vidrestore.media.decode import VideoDecoder
-from vidrestore.media.encode import VideoWriter
-from vidrestore.media.encoders import find_encoder, settle_encode
-from vidrestore.media.probe import MediaInfo, probe, require_restorable
-from vidrestore.media.remux import plan_streams
-from vidrestore.media.target import CONTAINERS, check_target
+from vidrestore.media.probe import MediaInfo, require_restorable
+from vidrestore.media.sink import Sink, check_sink, open_sink
+from vidrestore.media.source import Decoder, Source, open_source
 from vidrestore.media.verify import VerifyReport
 from vidrestore.pipeline.faults import memory_guard
 from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.machine import available_cores, peak_memory
-from vidrestore.pipeline.pipeline import Pipeline, Tally
+from vidrestore.pipeline.pipeline import Pipeline, Tally, Watched
 from vidrestore.pipeline.plan import EngineSummary, Plan, Progress, Result, Seconds, check_space, estimate_bytes
 from vidrestore.pipeline.stages import EngineStage, KeepRectangles, Stage
 from vidrestore.temporal.blend import TemporalBlend
@@ -45,8 +42,9 @@ class Job:
     """A context manager that holds the engines from the plan to the end of the run.
 
     Args:
-        source: the video to restore; never written to.
-        output: the file to write; appears under this name only when whole and verified.
+        source: the video to restore, a folder or pattern of images, or `-` (y4m on stdin); never written to.
+        output: what to write: a file, a folder or pattern of images, or `-` (y4m on stdout). It appears under its name only
+            when whole and verified; a pipe, which cannot be taken back, ends with an error instead.
         config: the settings; at least one engine.
         engines_dir: where engine folders lie; None: $VIDRESTORE_ENGINES, the package's, the checkout's.
         overwrite: replace an existing output.
@@ -61,14 +59,15 @@ class Job:
         engines_dir: Path | None = None,
         overwrite: bool = False,
     ) -> None:
-        self.source = Path(source)
-        self.output = Path(output)
+        self.source = str(source)
+        self.output = str(output)
         self.config = config
         self._engines_dir = engines_dir
         self._overwrite = overwrite
         self._plan: Plan | None = None
-        self._media: MediaInfo | None = None
+        self._source: Source | None = None
         self._source_notices: tuple[str, ...] = ()
+        self._damage: tuple[dict[str, Any], ...] = ()
         self._engine: FusedEngine | None = None
         self._stages: tuple[EngineStage, list[Stage]] | None = None
         self._former_threads = torch.get_num_threads()
@@ -81,6 +80,8 @@ class Job:
 
     def close(self) -> None:
         """Let the engines go. Harmless when called again."""
+        if self._source is not None:
+            self._source.close()
         if self._stages is not None:
             engine, after = self._stages
             self._stages = None
@@ -136,22 +137,21 @@ class Job:
         config = self.config
         if not config.engines:
             raise UsageError("No engine was asked for.", "Name at least one: flare, day, night, sr or an engine's id.")
-        check_target(self.output, self.source, self._overwrite)
-        media = self._media = probe(self.source)
-        require_restorable(media)
-        container = CONTAINERS[self.output.suffix.lower()]
-        find_encoder(settle_encode(config.encode, media.video, container), container)
-        plan_streams(media, container, config.strip_location)
+        self._source = open_source(self.source, limits=config.limits, protocols=config.protocols, frame_rate=config.frame_rate)
+        media = self._source.media
+        if media.interlaced and not config.deinterlace:
+            require_restorable(media)
+        check_sink(self.output, media, media.video, config, self._overwrite)
         out_info = self._load(media)
+        sink = check_sink(self.output, media, out_info, config, self._overwrite)
         frames = expected_frames(media.video, config.start, config.duration)
-        encode = settle_encode(config.encode, out_info, container)
-        size = estimate_bytes(out_info, encode, frames)
+        size = estimate_bytes(out_info, sink.codec, config.encode.crf, frames)
         free = check_space(self.output, size)
-        seconds, basis = self._measure(media)
+        seconds, basis = self._measure()
         assert self._engine is not None
         return Plan(
-            source=str(self.source),
-            output=str(self.output),
+            source=self.source,
+            output=self.output,
             width=media.video.width,
             height=media.video.height,
             output_width=out_info.width,
@@ -168,12 +168,16 @@ class Job:
             batch_size=config.batch_size,
             threads=self._threads,
             temporal=self._blends,
-            codec=encode.codec,
+            container=sink.container,
+            codec=sink.codec,
+            pixel_format=sink.pixel_format,
+            bit_depth=sink.bit_depth,
             estimated_frame_seconds=seconds,
-            estimated_seconds=None if frames is None else seconds * frames,
+            estimated_seconds=None if frames is None or seconds is None else seconds * frames,
             estimate_basis=basis,
             estimated_bytes=size,
             free_bytes=free,
+            notices=sink.notices,
             settings=config.model_dump(mode="json"),
         )
 
@@ -226,13 +230,16 @@ class Job:
         ]
         return [KeepRectangles(blend, scaled)]
 
-    def _measure(self, media: MediaInfo) -> tuple[float, str]:
+    def _measure(self) -> tuple[float | None, str]:
         """Seconds for a frame in engines and blending, from the first batch, and the words that say how it was got."""
-        with self._decoder(media) as decoder:
+        assert self._source is not None
+        if self._source.live:
+            return None, "a pipe cannot be tried first"
+        with self._decoder() as decoder:
             frames = list(itertools.islice(decoder, self.config.batch_size))
         if not frames:
             raise EmptyVideoError(f"{self.source} has no frame in the part asked for.")
-        with RingBuffer(self.config.batch_size, frames[0].data.shape, pin=False) as buffer:
+        with RingBuffer(self.config.batch_size, frames[0].data.shape, sample_type(self._source.media), pin=False) as buffer:
             for frame in frames:
                 buffer.put(frame)
             buffer.finish()
@@ -259,38 +266,50 @@ class Job:
     # Running ----------------------------------------------------------------------------------
 
     def _execute(self, interrupts: Interrupts, count: Callable[[int], None]) -> tuple[Tally, VerifyReport, float]:
-        media, config = self._media, self.config
-        assert media is not None and self._stages is not None
+        config = self.config
+        assert self._source is not None and self._stages is not None
+        media = self._source.media
         engine, after = self._stages
         shape = (3, media.video.height, media.video.width)
         engine.seconds = 0.0
         with (
-            self._decoder(media) as decoder,
-            self._writer(media, self._out_info) as writer,
-            RingBuffer(config.batch_size * config.buffer_batches, shape) as buffer,
+            self._decoder() as decoder,
+            self._sink(media, self._out_info) as sink,
+            RingBuffer(config.batch_size * config.buffer_batches, shape, sample_type(media)) as buffer,
         ):
-            pipeline = Pipeline(decoder, buffer, config.batch_size, engine, after, writer, self.output, interrupts=interrupts)
+            pipeline = Pipeline(
+                decoder,
+                buffer,
+                config.batch_size,
+                engine,
+                after,
+                sink,
+                Path(self.output),
+                interrupts=interrupts,
+                watched=decoder if isinstance(decoder, Watched) else None,
+                decode_seconds=config.limits.decode_seconds,
+            )
             tally = pipeline.run(count)
             self._source_notices = decoder.notices
+            self._damage = tuple(entry.as_dict() for entry in decoder.damage)
             check_count(tally, self.source)
             began = time.perf_counter()
             with interrupts.armed():
-                report = writer.finish(before_naming=interrupts.hold)
+                report = sink.finish(before_naming=interrupts.hold)
             return tally, report, time.perf_counter() - began
 
-    def _decoder(self, media: MediaInfo) -> VideoDecoder:
-        return VideoDecoder(media, start=self.config.start, duration=self.config.duration, threads=self._threads)
+    def _decoder(self) -> Decoder:
+        assert self._source is not None
+        config = self.config
+        return self._source.decoder(config.start, config.duration, self._threads, config.on_damage, config.deinterlace)
 
-    def _writer(self, media: MediaInfo, info: StreamInfo) -> VideoWriter:
+    def _sink(self, media: MediaInfo, info: StreamInfo) -> Sink:
         assert self._engine is not None
-        return VideoWriter(
+        return open_sink(
             self.output,
             media,
             info,
-            self.config.encode,
-            start=self.config.start,
-            duration=self.config.duration,
-            strip_location=self.config.strip_location,
+            self.config,
             overwrite=self._overwrite,
             comment=marking([card.id for card in self._engine.cards], self._generative()),
         )
@@ -319,9 +338,10 @@ class Job:
             stage_seconds=Seconds(tally.decode, tally.engine, tally.blend, tally.encode, verify),
             peak_memory_bytes=peak_memory(),
             device_peak_bytes=torch.cuda.max_memory_allocated() if on_gpu else None,
-            output_bytes=self.output.stat().st_size,
+            output_bytes=written_bytes(self.output),
             verification=report.as_dict(),
             verification_line=f"Verified: {'; '.join(findings)}.",
+            damage=self._damage,
             notices=tuple(notices),
             plan=plan,
         )
@@ -342,8 +362,8 @@ def restore(
     """Restore a video: `restore("in.mp4", "out.mp4", engines=["flare", "day"])`.
 
     Args:
-        source: the video; never written to.
-        output: the file to write; appears only when whole and verified.
+        source: the video, a folder or pattern of images, or `-`; never written to.
+        output: what to write; appears only when whole and verified.
         engines: tasks (flare, day, night, sr) or engine ids, in order; empty: those of the preset or config.
         preset: name of a preset (dashcam, cinematic).
         config: path of a TOML file of settings.
@@ -373,7 +393,23 @@ def expected_frames(info: StreamInfo, start: float, duration: float | None) -> i
     return max(1, round(min(spans) * info.frame_rate)) if spans else None
 
 
-def check_count(tally: Tally, source: Path) -> None:
+def sample_type(media: MediaInfo) -> torch.dtype:
+    """What a decoded sample is: uint8, or uint16 where the source has more than 8 bits."""
+    return torch.uint8 if media.video.color.bit_depth <= 8 else torch.uint16
+
+
+def written_bytes(output: str) -> int | None:
+    """Size of a file or of the files of a folder; None for a pipe."""
+    path = Path(output)
+    if output == "-":
+        return None
+    if path.is_file():
+        return path.stat().st_size
+    folder = path if path.is_dir() else path.parent
+    return sum(entry.stat().st_size for entry in folder.iterdir() if entry.is_file())
+
+
+def check_count(tally: Tally, source: str) -> None:
     """As many frames out as in, and at least one."""
     if tally.decoded == 0:
         raise EmptyVideoError(f"{source} has no frame in the part asked for.")

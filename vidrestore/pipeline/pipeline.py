@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vidrestore.buffer import BufferClosed, RingBuffer
 from vidrestore.errors import LimitExceededError
@@ -22,7 +22,7 @@ from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.stages import Clocked, EngineStage, Stage
 from vidrestore.types import Batch, Frame
 
-__all__ = ["FrameSink", "Pipeline", "Tally"]
+__all__ = ["FrameSink", "Pipeline", "Tally", "Watched"]
 
 
 class FrameSink(Protocol):
@@ -35,6 +35,7 @@ WATCH_SECONDS = 0.5
 """How often the watch looks at the decoder."""
 
 
+@runtime_checkable
 class Watched(Protocol):
     """A source that says since when (`time.monotonic`) it has been busy with one picture; None: it is not."""
 

@@ -7,14 +7,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vidrestore.config import DEFAULT_CRF, EncodeConfig
+from vidrestore.config import DEFAULT_CRF
 from vidrestore.errors import DiskFullError
 from vidrestore.types import StreamInfo
 
 __all__ = ["EngineSummary", "Plan", "Progress", "Result", "Seconds", "check_space", "clock", "estimate_bytes", "size_text"]
 
-BITS_PER_PIXEL = {"h264": 0.20, "hevc": 0.13, "av1": 0.10, "vp9": 0.13, "prores": 4.0, "ffv1": 7.0}
+BITS_PER_PIXEL = {
+    "h264": 0.20, "hevc": 0.13, "av1": 0.10, "vp9": 0.13, "prores": 4.0, "ffv1": 7.0, "png": 14.0, "mjpeg": 2.0, "gif": 4.0
+}  # fmt: skip
 """Typical of night footage at the default crf; busy pictures need up to twice as much, calm ones a tenth."""
+RAW_BITS_PER_PIXEL = 24.0
 CRF_HALVES = {"h264": 6, "hevc": 6, "av1": 10, "vp9": 8}
 """Raising the crf by this much about halves the bit rate."""
 
@@ -55,15 +58,22 @@ class Plan:
     batch_size: int
     threads: int
     temporal: bool
+    container: str
+    """FFmpeg's name of what is written."""
     codec: str
-    estimated_frame_seconds: float
-    """Seconds for one frame in engines and blending, measured on the first batch."""
+    pixel_format: str
+    bit_depth: int
+    """Bits of a written sample."""
+    estimated_frame_seconds: float | None
+    """Seconds for one frame in engines and blending, measured on the first batch; None for a pipe."""
     estimated_seconds: float | None
     estimate_basis: str
     estimated_bytes: int | None
     """Size of the output, by a rule of thumb."""
-    free_bytes: int
-    """Free space in the output's folder."""
+    free_bytes: int | None
+    """Free space in the output's folder; None for a pipe."""
+    notices: tuple[str, ...]
+    """What a user should know of the output before the work."""
     settings: dict[str, Any]
 
     @property
@@ -82,9 +92,10 @@ class Plan:
         frames = "an unknown number of frames" if self.frames is None else f"{self.frames} frames"
         seconds = "unknown" if self.estimated_seconds is None else f"about {clock(self.estimated_seconds)}"
         disk = "unknown" if self.estimated_bytes is None else f"about {size_text(self.estimated_bytes)}"
+        free = "" if self.free_bytes is None else f" | disk {disk} of {size_text(self.free_bytes)} free"
         return (
-            f"{size}, {frames} | {self.description}, {self.threads} threads | time {seconds} ({self.estimate_basis})"
-            f" | disk {disk} of {size_text(self.free_bytes)} free"
+            f"{size}, {frames} | {self.description}, {self.threads} threads | {self.codec} {self.pixel_format}"
+            f" | time {seconds} ({self.estimate_basis}){free}"
         )
 
 
@@ -136,10 +147,13 @@ class Result:
     """Highest resident memory of the process so far."""
     device_peak_bytes: int | None
     """Highest memory allocated on the GPU; None on the CPU."""
-    output_bytes: int
+    output_bytes: int | None
+    """None for a pipe."""
     verification: dict[str, Any]
     """The report of the check of the written file against the source."""
     verification_line: str
+    damage: tuple[dict[str, Any], ...]
+    """Frames that are not as they were recorded: index, pts, seconds, kind, reason, count. Empty unless damage is concealed."""
     notices: tuple[str, ...]
     """What a user should know of the result."""
     plan: Plan
@@ -153,25 +167,28 @@ class Result:
         return asdict(self) | {"generative": self.generative}
 
 
-def estimate_bytes(info: StreamInfo, encode: EncodeConfig, frames: int | None) -> int | None:
-    """Bytes that `frames` pictures of `info`'s size will take, by a rule of thumb; None if `frames` is."""
+def estimate_bytes(info: StreamInfo, codec: str, crf: int | None, frames: int | None) -> int | None:
+    """Bytes that `frames` pictures of `info`'s size will take as `codec`, by a rule of thumb; None if `frames` is."""
     if frames is None:
         return None
-    bits = BITS_PER_PIXEL[encode.codec] * info.width * info.height * frames
-    if encode.crf is not None and encode.codec in DEFAULT_CRF:
-        bits *= 2.0 ** ((DEFAULT_CRF[encode.codec] - encode.crf) / CRF_HALVES[encode.codec])
+    bits = BITS_PER_PIXEL.get(codec, RAW_BITS_PER_PIXEL) * info.width * info.height * frames
+    if crf is not None and codec in CRF_HALVES:
+        bits *= 2.0 ** ((DEFAULT_CRF[codec] - crf) / CRF_HALVES[codec])
     return int(bits / 8)
 
 
-def check_space(output: Path, needed: int | None) -> int:
-    """Free bytes in `output`'s folder.
+def check_space(output: str, needed: int | None) -> int | None:
+    """Free bytes where `output` will lie; None for a pipe.
 
     Raises:
         DiskFullError: fewer than `needed`.
     """
-    free = shutil.disk_usage(output.parent).free
+    if output == "-":
+        return None
+    folder = next(place for place in Path(output).absolute().parents if place.is_dir())
+    free = shutil.disk_usage(folder).free
     if needed is not None and free < needed:
-        message = f"{output.parent} has {size_text(free)} free, and {output.name} will need about {size_text(needed)}."
+        message = f"{folder} has {size_text(free)} free, and {output} will need about {size_text(needed)}."
         raise DiskFullError(message, "Free some space or write to another disk; nothing was written.")
     return free
 
