@@ -47,7 +47,7 @@ def test_a_moved_frame(make_clip: Make, expected: list[tuple[int, Fraction]]) ->
 def test_wrong_colour_tags(make_clip: Make, expected: list[tuple[int, Fraction]]) -> None:
     path = make_clip()
     color = probe(path).video.color
-    with pytest.raises(VerificationError, match="tagged_matrix"):
+    with pytest.raises(VerificationError, match="colour tag matrix"):
         verify(probe(path), path, expected, color=replace(color, tagged_matrix="bt709"))
     with pytest.raises(VerificationError, match="range"):
         verify(probe(path), path, expected, color=replace(color, full_range=True))

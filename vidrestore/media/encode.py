@@ -320,8 +320,9 @@ class VideoWriter:
             self._expected,
             copied=list(self._tracks.values()),
             shift=self._shift,
+            info=self.info,
             color=self._color,
-            chapters=len(self._chapters),
+            chapters=self._chapters,
             notices=self.notices,
         )
 

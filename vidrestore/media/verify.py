@@ -1,132 +1,168 @@
-"""Nothing is lost: the written file is read again and held against what was promised."""
+"""Nothing is lost: a written file is read again and held against what was promised, or against its source."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import av
 import av.error
 
-from vidrestore.errors import MediaError, VerificationError
-from vidrestore.media.probe import MediaInfo, StreamSummary, open_input, probe
-from vidrestore.media.remux import CopiedStream, PacketDigest
-from vidrestore.types import ColorSpec
+from vidrestore.errors import DamagedVideoError, EmptyVideoError, MediaError, VerificationError
+from vidrestore.media.checks import examine, same_pictures
+from vidrestore.media.findings import Finding, StreamCheck, VerifyReport
+from vidrestore.media.inventory import Inventory, Timeline, decode_timeline, kind_of, take_inventory
+from vidrestore.media.probe import MediaInfo, probe
+from vidrestore.media.promise import promise_of_run, promise_of_source
+from vidrestore.media.remux import CopiedStream
+from vidrestore.types import ColorSpec, StreamInfo
 
-__all__ = ["StreamCheck", "VerifyReport", "verify"]
+__all__ = ["Finding", "StreamCheck", "VerifyReport", "compare", "verify"]
 
-
-@dataclass(frozen=True)
-class StreamCheck:
-    """A copied stream: the same number of packets with the same payload on both sides."""
-
-    index: int
-    """In the source."""
-    type: str
-    codec: str
-    language: str | None
-    packets: int
-    sha256: str
-    """Of the payloads, each preceded by its length."""
-
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """What was found in the written file; it exists only if all of it is as promised."""
-
-    frames: int
-    first_seconds: float
-    last_seconds: float
-    pts_exact: bool
-    """True: every pts is the source's; False: rounded to the container's tick."""
-    largest_pts_error: float
-    """Seconds; at most half a tick."""
-    tick: float
-    """Seconds of a tick of the written picture."""
-    shift: float
-    """Seconds taken off every source timestamp, the same for all streams."""
-    streams: tuple[StreamCheck, ...]
-    chapters: int
-    size_bytes: int
-    notices: tuple[str, ...] = ()
-
-    def lines(self) -> list[str]:
-        """A few lines for people."""
-        worst = f"rounded to the container's tick, at most {self.largest_pts_error * 1e3:.2f} ms off"
-        found = [f"{self.frames} frames, timestamps {'exactly the source’s' if self.pts_exact else worst}"]
-        if self.shift:
-            found.append(f"all timestamps moved by {-self.shift:+.3f} s")
-        found += [
-            f"stream {check.index} ({check.type} {check.codec}): {check.packets} packets, same bytes" for check in self.streams
-        ]
-        if self.chapters:
-            found.append(f"{self.chapters} chapters")
-        return [*found, *self.notices]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+Stamps: TypeAlias = "Sequence[tuple[int, Fraction]] | tuple[array[int], Fraction]"
 
 
 def verify(
     source: MediaInfo,
     target: Path,
-    expected_pts: Sequence[tuple[int, Fraction]],
+    expected_pts: Stamps,
     *,
     copied: Sequence[CopiedStream] = (),
     shift: Fraction = Fraction(0),
+    info: StreamInfo | None = None,
     color: ColorSpec | None = None,
-    chapters: int | None = None,
+    chapters: int | Sequence[Mapping[str, Any]] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    last_duration: int | None = None,
+    mark: bool = False,
     notices: tuple[str, ...] = (),
 ) -> VerifyReport:
-    """Demux `target` and compare it with what was promised.
+    """Read `target` again, once, and compare it with what the run that wrote it promised.
 
     Args:
-        source: the input, for its name and, by default, its chapters.
+        source: the input, for its name and what is left out.
         target: the written file.
-        expected_pts: (pts, time_base) of every picture in the output's time, rising.
+        expected_pts: times of the pictures in the output's time, rising: (pts, time_base) of each, or all pts and their
+            common time base.
         copied: streams that went along, with the digest of what was sent.
         shift: seconds taken off every timestamp, for the report.
-        color: the tags promised; None: the source's.
-        chapters: how many are promised; None: as many as the source has.
+        info: the picture as it was to be written: size and pixel aspect; None: the source's.
+        color: the tags and bit depth promised; None: the source's.
+        chapters: those promised in PyAV's form, or only how many; None: as many as the source has.
+        metadata: the file's metadata promised; None: none.
+        last_duration: ticks of the last picture, in the time base of the last of `expected_pts`; None: not promised.
+        mark: whether the comment has to say which engines ran.
+        notices: sentences of the writer, for the report.
 
     Raises:
         VerificationError: something differs, said in one sentence.
     """
+    pictures = _timeline(expected_pts, last_duration)
     try:
         written = probe(target)
         places = _written_places(written, copied)
-        stamps, digests, first = _read_again(written, copied, places)
+        found = take_inventory(written)
     except (VerificationError, MemoryError):
         raise
     except (MediaError, av.error.FFmpegError) as error:
         raise VerificationError(f"The written file cannot be read again: {error}") from None
-    worst = _compare_pts(source, written, stamps, expected_pts)
-    _compare_tags(written, color or source.video.color)
-    checks = tuple(
-        _compare_stream(track, digests[place], first.get(place), written.streams[place].time_base)
-        for track, place in zip(copied, places, strict=True)
+    promise = promise_of_run(
+        source,
+        pictures,
+        info=info,
+        color=color or source.video.color,
+        copied=copied,
+        places=places,
+        chapters=chapters,
+        metadata=metadata,
+        shift=shift,
+        mark=mark,
     )
-    notices = (*notices, *_changed_languages(written, copied, places))
-    promised = len(source.chapters) if chapters is None else chapters
-    if len(written.chapters) != promised:
-        raise VerificationError(f"{promised} chapters were to be written, {len(written.chapters)} were found.")
-    return VerifyReport(
-        frames=len(stamps),
-        first_seconds=float(stamps[0] * written.video.time_base),
-        last_seconds=float(stamps[-1] * written.video.time_base),
-        pts_exact=worst == 0,
-        largest_pts_error=float(worst),
-        tick=float(written.video.time_base),
-        shift=float(shift),
-        streams=checks,
-        chapters=promised,
-        size_bytes=written.size_bytes,
-        notices=notices,
-    )
+    report = examine(promise, found)
+    if report.differing:
+        raise VerificationError(report.differing[0].sentence)
+    return replace(report, notices=notices)
+
+
+def compare(
+    source: str | Path | MediaInfo,
+    target: str | Path | MediaInfo,
+    *,
+    start: float = 0.0,
+    duration: float | None = None,
+    drop_streams: Iterable[str] = (),
+    strip_location: bool = False,
+    cfr: bool = False,
+    bit_depth: int | None = None,
+) -> VerifyReport:
+    """Hold a file against the one it was made from, whoever made it. Both are read once; nothing is written.
+
+    A constant shift of all timestamps is allowed, if it is the same for all streams, and reported. Packets are read, not
+    decoded, unless timestamps are missing or odd, or the pictures seem to differ: then what the decoder shows decides.
+
+    Args:
+        source, target: files, or what `probe` said of them.
+        start, duration: the part of the source that `target` shows, seconds of its timeline.
+        drop_streams: numbers or kinds of streams that were to be left out, or alpha.
+        strip_location: whether location metadata and data tracks were to be left out.
+        cfr: whether pictures were to be repeated and left out to reach a constant rate.
+        bit_depth: bits a sample that were asked for; None: as many as the source has.
+
+    Raises:
+        UsageError: `drop_streams` names no stream.
+        DamagedVideoError: the source is damaged, so that nobody can say what the copy should hold.
+        VerificationError: the copy cannot be read.
+        MediaError: as `probe` does.
+    """
+    there = source if isinstance(source, MediaInfo) else probe(source)
+    here = target if isinstance(target, MediaInfo) else probe(target)
+    wanted = take_inventory(there, start, duration)
+    written = _of_copy(here)
+    options = {"drop_streams": tuple(drop_streams), "strip_location": strip_location, "cfr": cfr, "bit_depth": bit_depth}
+
+    def promised(content: Inventory) -> Any:
+        return promise_of_source(content, start=start, duration=duration, **options)  # type: ignore[arg-type]
+
+    promise = promised(wanted)
+    if not cfr and not same_pictures(promise, written.pictures):
+        promise = promised(_decoded(wanted, start, duration))
+        if not same_pictures(promise, written.pictures):
+            written = _decoded_copy(written)
+    return examine(promise, written)
+
+
+def _of_copy(media: MediaInfo) -> Inventory:
+    try:
+        return take_inventory(media)
+    except (DamagedVideoError, EmptyVideoError) as error:
+        raise VerificationError(f"The copy cannot be read whole: {error.message}", "Make the copy again.") from None
+
+
+def _decoded(content: Inventory, start: float, duration: float | None) -> Inventory:
+    """The same with the pictures' times as a decoder gives them."""
+    if content.pictures.decoded:
+        return content
+    return replace(content, pictures=decode_timeline(content.media, start, duration))
+
+
+def _decoded_copy(content: Inventory) -> Inventory:
+    try:
+        return _decoded(content, 0.0, None)
+    except (DamagedVideoError, EmptyVideoError) as error:
+        raise VerificationError(f"The copy cannot be read whole: {error.message}", "Make the copy again.") from None
+
+
+def _timeline(expected: Stamps, last_duration: int | None) -> Timeline:
+    if isinstance(expected, tuple) and len(expected) == 2 and isinstance(expected[0], array):
+        return Timeline(expected[0], Fraction(expected[1]), last_duration)  # type: ignore[arg-type]
+    stamps: Sequence[tuple[int, Fraction]] = expected  # type: ignore[assignment]
+    bases = {base for _, base in stamps}
+    if len(bases) > 1:
+        raise ValueError(f"pictures have {len(bases)} time bases")
+    return Timeline(array("q", (pts for pts, _ in stamps)), bases.pop() if bases else Fraction(1), last_duration)
 
 
 def _written_places(written: MediaInfo, copied: Sequence[CopiedStream]) -> list[int]:
@@ -136,14 +172,14 @@ def _written_places(written: MediaInfo, copied: Sequence[CopiedStream]) -> list[
     timecode) between.
     """
 
-    def aside(stream: StreamSummary) -> bool:
-        return stream.attached_picture or stream.type == "attachment"
+    def aside(kind: str) -> bool:
+        return kind in ("cover", "attachment")
 
     ordered = sorted(copied, key=lambda track: track.output_index)
-    behind = iter([stream.index for stream in written.streams if aside(stream)])
+    behind = iter([stream.index for stream in written.streams if aside(kind_of(stream))])
     places, before = {}, 0
     for track in ordered:
-        if aside(track.source):
+        if aside(kind_of(track.source)):
             place, before = next(behind, len(written.streams)), before + 1
         else:
             place = track.output_index - before
@@ -151,89 +187,3 @@ def _written_places(written: MediaInfo, copied: Sequence[CopiedStream]) -> list[
             raise VerificationError(f"{str(track.source).capitalize()} is missing in the written file.")
         places[id(track)] = place
     return [places[id(track)] for track in copied]
-
-
-def _changed_languages(written: MediaInfo, copied: Sequence[CopiedStream], places: list[int]) -> list[str]:
-    """mov files know only some languages; what was lost is said."""
-    return [
-        f"The language {track.source.language} of stream {track.source.index} could not be written."
-        for track, place in zip(copied, places, strict=True)
-        if track.source.language not in (None, "und", written.streams[place].language)
-    ]
-
-
-def _read_again(
-    written: MediaInfo, copied: Sequence[CopiedStream], places: list[int]
-) -> tuple[list[int], dict[int, PacketDigest], dict[int, Fraction]]:
-    """The picture's sorted pts, and digests and first times of the copied streams, by index in the written file."""
-    digests = {place: PacketDigest(track.source.codec) for track, place in zip(copied, places, strict=True)}
-    first: dict[int, Fraction] = {}
-    stamps: list[int] = []
-    with open_input(written.path) as container:
-        for stream in container.streams:
-            if stream.type == "attachment" and stream.index in digests:
-                digests[stream.index].update(stream.data)  # type: ignore[attr-defined]
-        for packet in container.demux():
-            if packet.size == 0 and packet.pts is None and packet.dts is None:
-                continue
-            index = packet.stream.index
-            if index == written.video_index:
-                if packet.is_discard:
-                    continue  # an edit list hides it: it is there, but nobody would see it
-                if packet.pts is None:
-                    raise VerificationError("A written picture has no timestamp.")
-                stamps.append(packet.pts)
-            elif index in digests:
-                digests[index].update(bytes(packet))
-                if packet.pts is not None:
-                    first.setdefault(index, packet.pts * packet.time_base)
-    return sorted(stamps), digests, first
-
-
-def _compare_pts(source: MediaInfo, written: MediaInfo, stamps: list[int], expected: Sequence[tuple[int, Fraction]]) -> Fraction:
-    """The largest difference in seconds, which half a tick may not exceed."""
-    if len(stamps) != len(expected):
-        raise VerificationError(f"{len(expected)} frames of {source.path.name} went in, {len(stamps)} were written.")
-    tick = written.video.time_base
-    worst = Fraction(0)
-    for index, (found, (pts, time_base)) in enumerate(zip(stamps, expected, strict=True)):
-        difference = abs(found * tick - pts * time_base)
-        if difference > tick / 2:
-            raise VerificationError(
-                f"Frame {index} was to be shown at {float(pts * time_base):.6f} s, it is written at {float(found * tick):.6f} s."
-            )
-        worst = max(worst, difference)
-    return worst
-
-
-def _compare_tags(written: MediaInfo, promised: ColorSpec) -> None:
-    found = written.video.color
-    for name in ("tagged_matrix", "primaries", "transfer"):
-        if getattr(found, name) != getattr(promised, name):
-            raise VerificationError(
-                f"The colour tag {name} was to be {getattr(promised, name)}, it is written as {getattr(found, name)}."
-            )
-    if found.full_range != promised.full_range:
-        raise VerificationError("The colour range was not written as in the source.")
-
-
-def _compare_stream(track: CopiedStream, found: PacketDigest, at: Fraction | None, tick: Fraction) -> StreamCheck:
-    name = str(track.source)
-    if found.packets != track.digest.packets:
-        raise VerificationError(f"{track.digest.packets} packets of {name} were copied, {found.packets} were found.")
-    if found.hexdigest() != track.digest.hexdigest():
-        raise VerificationError(f"The packets of {name} were changed on the way.")
-    promised = track.first
-    # Two roundings: of the shift to the source's tick, and of the time to the container's.
-    slack = track.source.time_base + tick
-    timed = track.source.type in ("audio", "subtitle")
-    if timed and at is not None and promised is not None and abs(at - promised) > slack:
-        raise VerificationError(f"{name.capitalize()} begins at {float(at):.4f} s instead of {float(promised):.4f} s.")
-    return StreamCheck(
-        index=track.source.index,
-        type=track.source.type,
-        codec=track.source.codec,
-        language=track.source.language,
-        packets=found.packets,
-        sha256=found.hexdigest(),
-    )

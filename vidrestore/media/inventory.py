@@ -1,0 +1,285 @@
+"""What a file really holds: every packet read once, nothing kept but counts, digests and timestamps.
+
+An hour of video with sound is some 260,000 packets; eight bytes for the time of each are 2 MB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import av
+import av.error
+
+from vidrestore.errors import DamagedVideoError
+from vidrestore.media.decode import VideoDecoder, pts_range
+from vidrestore.media.probe import MediaInfo, StreamSummary, open_input
+from vidrestore.media.remux import PacketDigest
+
+__all__ = ["NO_PTS", "Inventory", "StreamContent", "Timeline", "decode_timeline", "kind_of", "plain_text", "take_inventory"]
+
+NO_PTS = -(1 << 63)
+"""AV_NOPTS_VALUE: stands for a packet without a timestamp."""
+
+TEXT_CODECS = frozenset({"subrip", "srt", "text", "mov_text", "webvtt", "ass", "ssa"})
+
+_WITHOUT_TIMESTAMPS = {"avi", "h264", "hevc", "m4v", "mpegvideo", "obu", "vc1", "yuv4mpegpipe", "mjpeg"}
+"""Demuxers that count pictures instead of reading their times: a picture's place is only known when it is decoded."""
+_MARKUP = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """When pictures are shown: `pts` rises, in ticks of `time_base`."""
+
+    pts: array[int]
+    time_base: Fraction
+    last_duration: int | None = None
+    """Ticks that the last picture is shown, None where the file does not say."""
+    decoded: bool = False
+    """True: found by decoding; False: by reading packets."""
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+
+@dataclass
+class StreamContent:
+    """All of one stream's packets, in the order of the file."""
+
+    summary: StreamSummary
+    digest: PacketDigest
+    content: str = ""
+    """sha256 of the payloads without their lengths: for samples, which muxers cut into packets as they like."""
+    pts: array[int] = field(default_factory=lambda: array("q"))
+    """Ticks of the stream's time base, NO_PTS where there is none."""
+    end: Fraction | None = None
+    """Seconds at which the last packet ends."""
+    texts: array[int] = field(default_factory=lambda: array("Q"))
+    """64 bits of the hash of each subtitle's words, for text subtitles."""
+
+    @property
+    def first(self) -> Fraction | None:
+        """Seconds of the first timestamp."""
+        ticks = next((pts for pts in self.pts if pts != NO_PTS), None)
+        return None if ticks is None else ticks * self.summary.time_base
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """A file's pictures and streams, with what its header says in `media`."""
+
+    media: MediaInfo
+    pictures: Timeline
+    streams: tuple[StreamContent, ...]
+    """In the order of `media.streams`; the restored picture's has no packets counted."""
+    decoding_span: Fraction = Fraction(0)
+    """Seconds from the first picture's decoding time to the end of the last one's."""
+
+    @property
+    def end(self) -> Fraction:
+        """Seconds at which the last of all streams ends."""
+        last = (self.pictures.pts[-1] + (self.pictures.last_duration or 0)) * self.pictures.time_base if self.pictures.pts else 0
+        timed = (stream.end for stream in self.streams if stream.end is not None and kind_of(stream.summary) != "cover")
+        return max([Fraction(last), *timed])
+
+
+def kind_of(stream: StreamSummary) -> str:
+    """video, audio, subtitle, data, attachment, or cover: a still picture that stands for the file."""
+    image = stream.type == "attachment" and stream.codec.startswith("image/")
+    return "cover" if stream.attached_picture or image else stream.type
+
+
+def take_inventory(media: MediaInfo, start: float = 0.0, duration: float | None = None) -> Inventory:
+    """Read all packets of a file, or those that a run with `start` and `duration` takes from it.
+
+    The range follows the copying of streams: a packet belongs to it when it is shown for a moment of it; other pictures
+    begin with their first key picture.
+
+    Raises:
+        DamagedVideoError: the file ends in the middle of a packet, or cannot be read on.
+        EmptyVideoError: no picture (in the range), found out by decoding.
+    """
+    if media.damaged_from is not None or any("cut short" in notice for notice in media.notices):
+        with VideoDecoder(media, start, duration):  # refuses where the damage lies in the range
+            pass
+    span = _Span.of(media, start, duration)
+    readers = {stream.index: _Reader(stream, span) for stream in media.streams if stream.index != media.video_index}
+    pictures = _Pictures(media)
+    with open_input(media) as container:
+        for stream in container.streams:
+            if stream.type == "attachment":
+                readers[stream.index].add_file(stream.data)  # type: ignore[attr-defined]
+        for packet in _packets(container, media):
+            if packet.stream_index == media.video_index:
+                pictures.add(packet)
+            elif packet.stream_index in readers:
+                readers[packet.stream_index].add(packet)
+    timeline = pictures.timeline(start, duration) or decode_timeline(media, start, duration)
+    empty = StreamContent(media.streams[media.video_index], PacketDigest(media.video.codec))
+    contents = (readers[stream.index].finished() if stream.index in readers else empty for stream in media.streams)
+    return Inventory(media, timeline, tuple(contents), pictures.decoding_span)
+
+
+def decode_timeline(media: MediaInfo, start: float = 0.0, duration: float | None = None) -> Timeline:
+    """The pictures' times by decoding all of them: what VideoDecoder's rule makes of missing and odd timestamps.
+
+    Raises:
+        DamagedVideoError: a picture is damaged.
+    """
+    stamps, last = array("q"), None
+    with VideoDecoder(media, start, duration, deinterlace=media.interlaced) as decoder:
+        for picture, pts in decoder.pictures():
+            stamps.append(pts)
+            last = picture.duration or None
+    return Timeline(stamps, media.video.time_base, last, decoded=True)
+
+
+def plain_text(codec: str, payload: bytes) -> str:
+    """The words of a text subtitle, without styles and markup, lines ended by a line feed.
+
+    mov_text: 16 bits of length, the text, then style boxes (3GPP TS 26.245, 5.17). ass: the text is the ninth field of
+    what Matroska keeps of a Dialogue line (Matroska codec mappings, S_TEXT/ASS).
+    """
+    if codec == "mov_text":
+        payload = payload[2 : 2 + int.from_bytes(payload[:2], "big")]
+    text = payload.decode("utf-8", errors="replace").rstrip("\0")
+    if codec in ("ass", "ssa"):
+        text = text.split(",", 8)[-1].replace("\\N", "\n").replace("\\n", "\n").replace("\\h", "\u00a0")
+    lines = _MARKUP.sub("", text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "\n".join(line.strip() for line in lines).strip()
+
+
+def _packets(container: av.container.InputContainer, media: MediaInfo) -> Iterator[av.Packet]:
+    """All packets with something in them."""
+    packets = container.demux()
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.error.EOFError:
+            return
+        except MemoryError:
+            raise
+        except av.error.FFmpegError as error:
+            raise DamagedVideoError(f"{media.path} cannot be read on: {error.strerror}.") from None
+        if packet is None:
+            return
+        if packet.size == 0 and packet.pts is None and packet.dts is None:
+            continue  # PyAV's sign to flush a decoder
+        if packet.is_corrupt and packet.size:
+            raise DamagedVideoError(f"A packet of stream {packet.stream_index} of {media.path} is cut short.")
+        yield packet
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Seconds of the source's timeline; None: no limit."""
+
+    first: Fraction | None
+    end: Fraction | None
+
+    @classmethod
+    def of(cls, media: MediaInfo, start: float, duration: float | None) -> _Span:
+        first, end = pts_range(media, start, duration)
+        tick = media.video.time_base
+        return cls(None if first is None else first * tick, None if end is None else end * tick)
+
+    def holds(self, begin: Fraction, finish: Fraction) -> bool:
+        return (self.first is None or finish > self.first) and (self.end is None or begin < self.end)
+
+
+class _Pictures:
+    """Collects the restored stream's timestamps, and whether they can be believed."""
+
+    def __init__(self, media: MediaInfo) -> None:
+        self._media = media
+        self._pts = array("q")
+        self._last: tuple[int, int] = (NO_PTS, 0)  # pts and duration of the picture shown last
+        self._latest = NO_PTS  # pts of the last in the file
+        self._first_dts: int | None = None
+        self.decoding_span = Fraction(0)
+        self._key: int | None = None
+        self._doubtful = bool(_WITHOUT_TIMESTAMPS & set(media.container.split(",")))
+
+    def add(self, packet: av.Packet) -> None:
+        if packet.dts is not None:
+            self._first_dts = packet.dts if self._first_dts is None else self._first_dts
+            self.decoding_span = (packet.dts + (packet.duration or 0) - self._first_dts) * packet.time_base
+        if packet.is_discard:
+            return  # an edit list hides it
+        if packet.pts is None:
+            self._doubtful = True
+            return
+        if self._key is None:
+            self._doubtful |= not packet.is_keyframe
+            self._key = packet.pts
+        self._doubtful |= packet.pts < self._key  # leans on pictures that may not be there
+        self._pts.append(packet.pts)
+        self._last = max(self._last, (packet.pts, packet.duration or 0))
+        self._latest = packet.pts
+
+    def timeline(self, start: float, duration: float | None) -> Timeline | None:
+        """None: it takes a decoder to tell."""
+        stamps = array("q", sorted(self._pts))
+        if self._doubtful or not stamps or any(a == b for a, b in itertools.pairwise(stamps)):
+            return None
+        first, end = pts_range(self._media, start, duration)
+        inside = array("q", (pts for pts in stamps if (first is None or pts >= first) and (end is None or pts < end)))
+        if not inside:
+            return None
+        # mp4 and mov keep how long pictures last in decoding order; only of the very last one is that the time it shows.
+        known = inside[-1] == self._last[0] == self._latest or "mov" not in self._media.container
+        last = self._last[1] or None if inside[-1] == self._last[0] and known else None
+        return Timeline(inside, self._media.video.time_base, last)
+
+
+class _Reader:
+    """Counts and digests one stream's packets."""
+
+    def __init__(self, summary: StreamSummary, span: _Span) -> None:
+        self._span = span
+        self._whole = hashlib.sha256()
+        self._first_key: int | None = None
+        self.content = StreamContent(summary, PacketDigest(summary.codec))
+
+    def add_file(self, payload: bytes) -> None:
+        self.content.digest.update(payload)
+        self._whole.update(payload)
+
+    def add(self, packet: av.Packet) -> None:
+        content = self.content
+        if content.summary.type == "attachment" or not self._wanted(packet):
+            return
+        payload, before = bytes(packet), content.digest.packets
+        content.digest.update(payload)
+        if content.digest.packets == before:
+            return  # an empty sample that only fills a gap between subtitles
+        self._whole.update(payload)
+        content.pts.append(NO_PTS if packet.pts is None else packet.pts)
+        if packet.pts is not None:
+            finish = (packet.pts + (packet.duration or 0)) * packet.time_base
+            content.end = finish if content.end is None else max(content.end, finish)
+        if content.summary.codec in TEXT_CODECS:
+            words = plain_text(content.summary.codec, payload).encode()
+            content.texts.append(int.from_bytes(hashlib.sha256(words).digest()[:8], "big"))
+
+    def _wanted(self, packet: av.Packet) -> bool:
+        ticks = packet.pts if packet.pts is not None else packet.dts
+        if ticks is None or self.content.summary.attached_picture:
+            return True
+        begin = ticks * packet.time_base
+        if self._span.first is not None and self.content.summary.type == "video":
+            if self._first_key is None and packet.is_keyframe and begin >= self._span.first:
+                self._first_key = ticks
+            if self._first_key is None or ticks < self._first_key:
+                return False
+        return self._span.holds(begin, (ticks + max(packet.duration or 0, 1)) * packet.time_base)
+
+    def finished(self) -> StreamContent:
+        self.content.content = self._whole.hexdigest()
+        return self.content
