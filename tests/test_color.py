@@ -47,3 +47,21 @@ def test_there_and_back(rgb: list[int], matrix: str, full_range: bool) -> None:
     back = yuv_to_rgb(rgb_to_yuv(color, matrix, full_range), matrix, full_range)
     # Rounding YCbCr to 8 bits moves B and R by up to about half a chroma step times 1.9 x 255/224.
     assert np.abs(back.astype(int) - color).max() <= 2
+
+
+@pytest.mark.parametrize("bit_depth", [10, 12, 16])
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize("matrix", LUMA_WEIGHTS)
+def test_deep_colours_come_back_within_a_level(matrix: str, full_range: bool, bit_depth: int) -> None:
+    colors = np.random.default_rng(3).integers(0, 65536, (4096, 3)).astype(np.uint16)
+    yuv = rgb_to_yuv(colors, matrix, full_range, bit_depth)
+    assert yuv.dtype == np.uint16 and yuv.max() < 1 << bit_depth
+    back = yuv_to_rgb(yuv, matrix, full_range, bit_depth)
+    assert np.abs(back.astype(int) - colors).max() <= 2 * (1 << (16 - bit_depth))
+    assert rgb_to_yuv(back, matrix, full_range, bit_depth)[0].tolist() == pytest.approx(yuv[0].tolist(), abs=1)
+
+
+def test_white_of_ten_bits() -> None:
+    white = np.array([[65535, 65535, 65535]], dtype=np.uint16)
+    assert rgb_to_yuv(white, "bt2020", False, 10).tolist() == [[940, 512, 512]]
+    assert rgb_to_yuv(white, "bt2020", True, 12).tolist() == [[4095, 2048, 2048]]

@@ -73,15 +73,28 @@ def yuv_offset_scale(full_range: bool, bit_depth: int = 8) -> tuple[NDArray[np.f
     return np.array([16.0, 128.0, 128.0]) * step, np.array([219.0, 224.0, 224.0]) * step
 
 
-def rgb_to_yuv(rgb: NDArray[np.uint8], matrix: str, full_range: bool) -> NDArray[np.uint8]:
-    """(..., 3) RGB uint8 0..255 to (..., 3) YCbCr uint8 at full chroma resolution, rounded and clipped."""
-    offset, scale = yuv_offset_scale(full_range)
-    yuv = (rgb.astype(np.float64) / 255.0) @ rgb_to_yuv_matrix(matrix).T
-    return np.clip(np.rint(yuv * scale + offset), 0, 255).astype(np.uint8)
+def rgb_to_yuv(
+    rgb: NDArray[np.uint8] | NDArray[np.uint16], matrix: str, full_range: bool, bit_depth: int = 8
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """(..., 3) RGB, uint8 or uint16 full scale, to (..., 3) YCbCr of `bit_depth` bits (uint8 for 8, else uint16).
+
+    At full chroma resolution, rounded, and clipped to 0..2^bit_depth - 1.
+    """
+    offset, scale = yuv_offset_scale(full_range, bit_depth)
+    yuv = (rgb.astype(np.float64) / np.iinfo(rgb.dtype).max) @ rgb_to_yuv_matrix(matrix).T
+    levels = np.clip(np.rint(yuv * scale + offset), 0, (1 << bit_depth) - 1)
+    return levels.astype(np.uint8 if bit_depth == 8 else np.uint16)
 
 
-def yuv_to_rgb(yuv: NDArray[np.uint8], matrix: str, full_range: bool) -> NDArray[np.uint8]:
-    """(..., 3) YCbCr uint8 at full chroma resolution to (..., 3) RGB uint8 0..255, rounded and clipped."""
-    offset, scale = yuv_offset_scale(full_range)
+def yuv_to_rgb(
+    yuv: NDArray[np.uint8] | NDArray[np.uint16], matrix: str, full_range: bool, bit_depth: int = 8
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """(..., 3) YCbCr of `bit_depth` bits at full chroma resolution to (..., 3) RGB, rounded and clipped.
+
+    uint8 0..255 for 8 bits, uint16 full scale (white is 65535) for more.
+    """
+    offset, scale = yuv_offset_scale(full_range, bit_depth)
     rgb = ((yuv.astype(np.float64) - offset) / scale) @ np.linalg.inv(rgb_to_yuv_matrix(matrix)).T
-    return np.clip(np.rint(rgb * 255.0), 0, 255).astype(np.uint8)
+    kind: type[np.uint8] | type[np.uint16] = np.uint8 if bit_depth == 8 else np.uint16
+    peak = np.iinfo(kind).max
+    return np.clip(np.rint(rgb * peak), 0, peak).astype(kind)
