@@ -83,7 +83,7 @@ def rgb_to_yuv(
     offset, scale = yuv_offset_scale(full_range, bit_depth)
     yuv = (rgb.astype(np.float64) / np.iinfo(rgb.dtype).max) @ rgb_to_yuv_matrix(matrix).T
     levels = np.clip(np.rint(yuv * scale + offset), 0, (1 << bit_depth) - 1)
-    return levels.astype(np.uint8 if bit_depth == 8 else np.uint16)
+    return levels.astype(np.uint8) if bit_depth == 8 else levels.astype(np.uint16)
 
 
 def yuv_to_rgb(
@@ -95,6 +95,6 @@ def yuv_to_rgb(
     """
     offset, scale = yuv_offset_scale(full_range, bit_depth)
     rgb = ((yuv.astype(np.float64) - offset) / scale) @ np.linalg.inv(rgb_to_yuv_matrix(matrix)).T
-    kind: type[np.uint8] | type[np.uint16] = np.uint8 if bit_depth == 8 else np.uint16
-    peak = np.iinfo(kind).max
-    return np.clip(np.rint(rgb * peak), 0, peak).astype(kind)
+    peak = 255 if bit_depth == 8 else 65535
+    levels = np.clip(np.rint(rgb * peak), 0, peak)
+    return levels.astype(np.uint8) if bit_depth == 8 else levels.astype(np.uint16)

@@ -85,12 +85,12 @@ class ToRGB:
         """Own arrays that stay valid when the decoder goes on: (H, W, 3) RGB, and the opacity (H, W) or None.
 
         uint8 where the stream has 8 bits or fewer, else uint16 full scale (white is 65535). The opacity is of the same type,
-        and is given only where the stream is said to have any. Raises MediaError for a palette that is see-through though it is not.
+        and is given only where the stream is said to have any. Raises MediaError for a palette that is see-through though the
+        stream is said to have none.
         """
         name = frame.format.name
         if frame.format.has_palette:
-            pixels = self._from_palette(frame)
-            return pixels[0], pixels[1] if self._alpha else None
+            return self._from_palette(frame)
         if _GRAY.match(name):
             pixels = self._from_gray(frame)
         elif frame.format.is_rgb or name in ("monow", "monob"):
@@ -142,11 +142,11 @@ class ToRGB:
         levels = _gray_levels(depth, self._color.full_range, self._deep)[stored]
         return cv2.merge([levels, levels, levels])
 
-    def _from_palette(self, frame: av.VideoFrame) -> tuple[Plane, Plane]:
+    def _from_palette(self, frame: av.VideoFrame) -> tuple[Plane, Plane | None]:
         rgba = _samples(self._moved(frame, "rgba").planes[0], 8, 4).reshape(frame.height, frame.width, 4)
         if not self._alpha and rgba[..., 3].min() < 255:
             raise MediaError("The picture has a palette with transparent colours.", "Convert the video to bgra or rgba first.")
-        return rgba[..., :3].copy(), rgba[..., 3].copy()
+        return rgba[..., :3].copy(), rgba[..., 3].copy() if self._alpha else None
 
     def _opacity(self, frame: av.VideoFrame) -> Plane:
         """The opacity as stored, at the pixels' depth; it has no limited range (H.273, 8.3)."""
@@ -181,12 +181,13 @@ class FromRGB:
             return
         self._fill = self._fill_yuv
         self._reformatter = VideoReformatter()
-        self._matrix = _from_rgb_matrix(color.matrix, color.full_range, self._depth)
+        self._canvas = _canvas(width, height, color.chroma_location) if yuv[1] != "444p" else None
+        self._shift = 0 if self._canvas is None else 16 - self._depth
+        self._matrix = _from_rgb_matrix(color.matrix, color.full_range, self._depth, self._shift)
         # swscale rounds when it goes down to 9..12 bits, and dithers when it goes down to 8: those are rounded here.
         self._sampled = f"yuv{yuv[1]}{'' if yuv[1] in ('411p', '410p') else '12le' if yuv[1] == '440p' else '16le'}"
         if self._depth > 8 and not self._alpha:
             self._sampled = pixel_format
-        self._canvas = _canvas(width, height, color.chroma_location) if yuv[1] != "444p" else None
 
     def __call__(self, hwc: Plane, alpha: Plane | None = None, captions: bytes | None = None) -> av.VideoFrame:
         """A new picture in the encoder's format.
@@ -216,7 +217,7 @@ class FromRGB:
         channels = cv2.split(cv2.transform(wide, self._matrix))
         if self._canvas is None:
             for channel, plane in zip(channels, frame.planes, strict=False):
-                _store(plane, channel, 16, self._depth)
+                _store(plane, channel, self._depth, self._depth)
             return
         for channel, plane in zip(channels, self._canvas.planes, strict=True):
             np.copyto(_samples(plane, 16), channel)
@@ -308,9 +309,9 @@ def _to_rgb_matrix(matrix: str, full_range: bool, depth: int) -> NDArray[np.floa
 
 
 @lru_cache(maxsize=32)
-def _from_rgb_matrix(matrix: str, full_range: bool, depth: int) -> NDArray[np.float32]:
-    """(3, 4): RGB 0..65535 to YUV levels of `depth` bits, shifted up to 16."""
-    offset, scale = (values * (1 << (16 - depth)) for values in yuv_offset_scale(full_range, depth))
+def _from_rgb_matrix(matrix: str, full_range: bool, depth: int, shift: int) -> NDArray[np.float32]:
+    """(3, 4): RGB 0..65535 to YUV levels of `depth` bits, times 2^shift."""
+    offset, scale = (values * (1 << shift) for values in yuv_offset_scale(full_range, depth))
     return np.hstack([rgb_to_yuv_matrix(matrix) * scale[:, None] / 65535.0, offset[:, None]]).astype(np.float32)
 
 
@@ -318,7 +319,7 @@ def _store(plane: Any, values: Plane, depth: int, wanted: int) -> None:
     """YUV levels of one depth into a plane of fewer bits, by a shift: rounded, and clipped at the largest level."""
     target = _samples(plane, wanted)
     if depth == wanted:
-        np.copyto(target, values)
+        np.minimum(values, (1 << wanted) - 1, out=target, casting="unsafe")
     elif wanted <= 8:
         np.copyto(target, cv2.convertScaleAbs(values, alpha=1 / (1 << (depth - wanted))))
     else:
