@@ -21,6 +21,7 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "run": "Restore a video.",
     "probe": "Show what a video file holds.",
+    "verify": "Check that everything of a video is in another.",
     "engines": "List the engines there are, or show one.",
     "train": "Train an engine from a recipe.",
     "bench": "Measure how fast engines run on this machine.",

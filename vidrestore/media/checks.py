@@ -35,8 +35,10 @@ _SAME_LANGUAGE = {
     "rum": "ron", "slo": "slk", "tib": "bod", "wel": "cym",
 }  # fmt: skip
 
-# What is kept of a stream's dispositions by Matroska (RFC 9559, 5.1.4.1: FlagDefault, FlagForced, FlagHearingImpaired ...).
-_MATROSKA_FLAGS = frozenset({"default", "forced", "hearing_impaired", "visual_impaired", "descriptions", "original", "comment"})
+_FLAGS = frozenset({"default", "forced", "hearing_impaired", "visual_impaired", "descriptions", "original", "comment"})
+"""Dispositions that tell players what a stream is for."""
+_HELD_FLAGS = {"matroska": _FLAGS, "mp4": frozenset({"default"}), "mov": frozenset({"default"})}
+"""Those a container holds: Matroska all (RFC 9559, 5.1.4.1), mp4 and mov whether a track is enabled (ISO/IEC 14496-12, 8.3.2)."""
 
 
 def family(media: MediaInfo) -> str:
@@ -538,9 +540,9 @@ def _check_words(promise: Promise, found: Inventory, partners: Mapping[int, Stre
     yield _together("languages", tongues, "language", partly, where)
     titles = [f"{s.title!r} of stream {s.index}" for s, w in pairs if s.title and s.title != w.title]
     yield _together("titles", titles, "title", where != "matroska", where)
-    flags, held = [], _MATROSKA_FLAGS if where == "matroska" else frozenset({"default"})
+    flags, held = [], _HELD_FLAGS.get(where, frozenset())
     for source, written in pairs:
-        gone = [flag for flag in source.disposition if flag in _MATROSKA_FLAGS and flag not in written.disposition]
+        gone = [flag for flag in source.disposition if flag in _FLAGS and flag not in written.disposition]
         flags += [(flag, f"{flag} of stream {source.index}") for flag in gone]
     yield _together("dispositions", [told for _, told in flags], "disposition", all(flag not in held for flag, _ in flags), where)
 

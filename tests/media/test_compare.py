@@ -1,0 +1,147 @@
+"""Every kind of loss, made on purpose by another program: the right row says so, and no other."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+
+from vidrestore.errors import DamagedVideoError, UsageError, VerificationError
+from vidrestore.media.findings import VerifyReport
+from vidrestore.media.verify import compare
+
+Judge = Callable[..., Path]
+
+VFR = "settb=1/1000,setpts='(N+0.3*mod(N\\,3))/25/TB'"
+"""Steps of 52, 52 and 16 ms."""
+X264 = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-x264-params", "threads=1"]
+AGAIN = ["-map", "0", "-c", "copy", "-c:v:0", "libx264", "-preset", "ultrafast", "-fps_mode", "passthrough"]
+"""The picture encoded anew, all else copied."""
+KEEP = ["-enc_time_base", "demux", "-copyts"]
+
+CHAPTERS = """;FFMETADATA1
+title=A film
+artist=Nobody
+[CHAPTER]
+TIMEBASE=1/1000
+START=0
+END=900
+title=One
+[CHAPTER]
+TIMEBASE=1/1000
+START=900
+END=2000
+title=Two
+"""
+WORDS = "1\n00:00:00,200 --> 00:00:00,700\nHello\n\n2\n00:00:01,000 --> 00:00:01,500\n<i>Good</i> bye\n"
+
+
+def judge(*arguments: str | Path) -> None:
+    """Another FFmpeg than ours."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sources")
+    (folder / "words.srt").write_text(WORDS)
+    (folder / "other.srt").write_text(WORDS.replace("Hello", "Goodbye"))
+    (folder / "chapters.txt").write_text(CHAPTERS)
+    (folder / "renamed.txt").write_text(CHAPTERS.replace("title=Two", "title=Too"))
+    (folder / "moved.txt").write_text(CHAPTERS.replace("900", "950"))
+    (folder / "font.ttf").write_bytes(b"not a font, but bytes")
+    judge("-f", "lavfi", "-i", "color=red:s=32x32:d=0.04", "-frames:v", "1", folder / "cover.jpg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rich(folder: Path) -> Path:
+    """mkv: uneven 10-bit pictures tagged bt709, two sounds, a subtitle, chapters, a font.
+
+    0 picture, 1 German sound, 2 English sound, 3 subtitle, 4 font.
+    """
+    path = folder / "rich.mkv"
+    inputs = ["-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=2", "-f", "lavfi", "-i", "sine=d=2", "-f", "lavfi", "-i", "sine=f=880:d=2"]
+    inputs += ["-i", folder / "words.srt", "-i", folder / "chapters.txt"]
+    words = ["-metadata:s:a:0", "language=ger", "-metadata:s:a:1", "language=eng", "-metadata:s:s:0", "language=fre"]
+    words += ["-metadata:s:a:1", "title=Comment", "-disposition:a:1", "comment", "-disposition:s:0", "forced"]
+    attached = ["-attach", folder / "font.ttf", "-metadata:s:t:0", "mimetype=font/ttf"]
+    tags = f"{VFR},format=yuv420p10le,setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
+    maps = ["-map", "0", "-map", "1", "-map", "2", "-map", "3", "-map_metadata", "4", "-map_chapters", "4"]
+    codecs = [*X264, "-c:a:0", "aac", "-c:a:1", "flac", "-c:s", "srt", "-vf", tags, "-fps_mode", "passthrough", "-enc_time_base", "filter"]
+    judge(*inputs, *maps, *codecs, *words, *attached, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def phone(folder: Path) -> Path:
+    """mp4: a turned picture, sound, a cover, a timecode (0 picture, 1 sound, 2 cover, 3 timecode)."""
+    plain, path = folder / "plain.mp4", folder / "phone.mp4"
+    inputs = ["-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=1", "-f", "lavfi", "-i", "sine=d=1"]
+    judge(*inputs, *X264, "-pix_fmt", "yuv420p", "-c:a", "aac", plain)
+    cover = ["-i", folder / "cover.jpg", "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:1", "attached_pic"]
+    judge("-display_rotation", "90", "-i", plain, *cover, "-timecode", "01:00:00:00", path)
+    return path
+
+
+def differing(report: VerifyReport) -> set[str]:
+    return {row.name for row in report.rows if row.verdict == "differs"}
+
+
+def again(*options: str, pixels: str = "yuv420p10le") -> list[str]:
+    return [*AGAIN, "-pix_fmt", pixels, *KEEP, *options]
+
+
+RICH_LOSSES: dict[str, tuple[list[str], set[str]]] = {
+    "nothing": (["-map", "0", "-c", "copy"], set()),
+    "nothing but generations": (again(), set()),
+    "a frame": (again("-vf", "select='not(eq(n,7))'"), {"frames"}),
+    "the first frame": (again("-vf", "select='gt(n,0)'"), {"frames", "offset of stream 1", "offset of stream 2", "offset of stream 3"}),
+    "even times": (again("-vf", "setpts=N/25/TB"), {"frame times"}),
+    "a constant rate": ([*AGAIN, "-pix_fmt", "yuv420p10le", "-fps_mode", "cfr", "-r", "25"], {"frames", "frame times"}),
+    "half the frames": (again("-vf", "select='not(mod(n,2))'"), {"frames"}),
+    "10 bits": (again(pixels="yuv420p"), {"bit depth"}),
+    "range": (again("-vf", "setparams=range=pc"), {"range"}),
+    "matrix": (again("-vf", "setparams=colorspace=smpte170m"), {"matrix"}),
+    "primaries": (again("-vf", "setparams=color_primaries=bt470bg"), {"primaries"}),
+    "transfer": (again("-vf", "setparams=color_trc=bt2020-10"), {"transfer"}),
+    "chroma location": (again("-vf", "setparams=chroma_location=topleft"), {"chroma location"}),
+    "pixel shape": (again("-vf", "setsar=4/3"), {"pixel aspect"}),
+    "size": (again("-vf", "scale=66:50"), {"size", "pixel aspect"}),
+    "uneven scale": (again("-vf", "scale=128:48,setsar=1"), {"size"}),
+    "upright": (["-display_rotation", "180", "-i", "IN", "-map", "0", "-c", "copy"], {"rotation"}),
+    "the second sound": (["-map", "0", "-map", "-0:2", "-c", "copy"], {"stream 2"}),
+    "all sound": (["-map", "0", "-map", "-0:a", "-c", "copy"], {"stream 1", "stream 2"}),
+    "the subtitle": (["-map", "0", "-map", "-0:s", "-c", "copy"], {"stream 3"}),
+    "the font": (["-map", "0", "-map", "-0:4", "-c", "copy"], {"stream 4"}),
+    "the chapters": (["-map", "0", "-c", "copy", "-map_chapters", "-1"], {"chapters"}),
+    "a chapter's name": (["-i", "renamed.txt", "-map", "0", "-c", "copy", "-map_chapters", "1"], {"chapter list"}),
+    "a chapter's place": (["-i", "moved.txt", "-map", "0", "-c", "copy", "-map_chapters", "1"], {"chapter list"}),
+    "the title": (["-map", "0", "-c", "copy", "-metadata", "title="], {"metadata"}),
+    "a word of the metadata": (["-map", "0", "-c", "copy", "-metadata", "artist=Somebody"], {"metadata"}),
+    "a language": (["-map", "0", "-c", "copy", "-metadata:s:1", "language=ita"], {"languages"}),
+    "a stream's title": (["-map", "0", "-c", "copy", "-metadata:s:2", "title="], {"titles"}),
+    "forced": (["-map", "0", "-c", "copy", "-disposition:s:0", "0"], {"dispositions"}),
+    "sound, encoded anew": (["-map", "0", "-c", "copy", "-c:a:0", "aac"], {"stream 1"}),
+    "the end of a sound": (["-map", "0", "-c", "copy", "-bsf:a:1", "noise=drop=gt(pts*tb\\,1.5)"], {"stream 2"}),
+    "a subtitle's words": (["-i", "other.srt", "-map", "0", "-map", "-0:s", "-map", "1", "-c", "copy", "-disposition:s:0", "forced", "-metadata:s:s:0", "language=fre"],
+        {"stream 3"},
+    ),
+}
+
+
+@pytest.mark.parametrize("loss", RICH_LOSSES)
+def test_each_loss_is_found(loss: str, rich: Path, folder: Path, tmp_path: Path) -> None:
+    arguments, rows = RICH_LOSSES[loss]
+    out = tmp_path / "out.mkv"
+    inputs = [] if "IN" in arguments else ["-i", rich]
+    judge(*inputs, *(rich if word == "IN" else folder / word if word.endswith((".txt", ".srt")) else word for word in arguments), out)
+    report = compare(rich, out)
+    assert differing(report) == rows, [row for row in report.rows if row.verdict == "differs"]
+    assert report.lost == "Nothing was lost." if not rows else report.lost.startswith("Lost or changed: ")
+    assert all(row.sentence.endswith(".") for row in report.rows if row.verdict != "ok")
