@@ -12,11 +12,11 @@ import av
 from vidrestore.media.findings import Finding, StreamCheck, VerifyReport, listed
 from vidrestore.media.inventory import Inventory, StreamContent, Timeline, kind_of
 from vidrestore.media.metadata import free_keys
-from vidrestore.media.probe import Chapter, MediaInfo
+from vidrestore.media.probe import Chapter, MediaInfo, StreamSummary
 from vidrestore.media.promise import Promise, PromisedChapter, PromisedStream
 from vidrestore.media.timing import Alignment, align, find_shift, largest_error, steady_interval
 
-__all__ = ["MARK", "examine", "same_pictures"]
+__all__ = ["MARK", "examine", "named", "same_pictures"]
 
 MARK = "Restored by vidrestore"
 """How the comment of every restored file begins."""
@@ -231,10 +231,10 @@ def _check_streams(
         if stream.fate == "regenerated":
             yield _timecode(stream, name, found.media)
         elif stream.fate == "left out":
-            told = f"{str(stream.source).capitalize()} is {stream.why}."
+            told = f"{named(stream.source)} is {stream.why}."
             yield Finding(name, what, "left out", "note", told)
         elif stream.source.index not in partners:
-            told = f"{str(stream.source).capitalize()} is missing in the written file."
+            told = f"{named(stream.source)} is missing in the written file."
             yield Finding(name, what, "missing", "differs", told, f"{stream.source}")
         else:
             content = partners[stream.source.index]
@@ -243,6 +243,12 @@ def _check_streams(
     if promise.alpha and not found.media.video.alpha:
         told = f"The transparency of {promise.path.name} is missing in the written file."
         yield Finding("transparency", "yes", "no", "differs", told, "the transparency")
+
+
+def named(stream: StreamSummary) -> str:
+    """`Stream 2 audio aac deu Title`, to begin a sentence with."""
+    words = str(stream)
+    return words[:1].upper() + words[1:]
 
 
 def _described(stream: PromisedStream) -> str:
@@ -270,10 +276,10 @@ def _words(stream: PromisedStream, content: StreamContent, name: str) -> Finding
     codec = content.summary.codec
     cells = name, f"{_described(stream)}", f"{codec}, {len(content.texts)} texts"
     if stream.texts == content.texts:
-        told = f"{str(stream.source).capitalize()} was converted to {codec}: words are the same, styles may not be."
+        told = f"{named(stream.source)} was converted to {codec}: words are the same, styles may not be."
         return Finding(*cells, "note", told)
     same = sum(a == b for a, b in zip(stream.texts, content.texts, strict=False))
-    told = f"{str(stream.source).capitalize()} was converted to {codec}, and {len(stream.texts) - same} texts are not the same."
+    told = f"{named(stream.source)} was converted to {codec}, and {len(stream.texts) - same} texts are not the same."
     return Finding(*cells, "differs", told, f"words of {stream.source}")
 
 
@@ -303,7 +309,7 @@ def _times(
         yield Finding(*cells)
         return
     told = (
-        f"{str(stream.source).capitalize()} begins at {float(content.first):.4f} s instead of {float(stream.first - shift):.4f} s"
+        f"{named(stream.source)} begins at {float(content.first):.4f} s instead of {float(stream.first - shift):.4f} s"
         f" ({_milli(written - wanted)} later against the picture)."
     )
     yield Finding(*cells, "differs", told, f"the offset of {stream.source}")
@@ -312,11 +318,15 @@ def _times(
 def _timecode(stream: PromisedStream, name: str, found: MediaInfo) -> Finding:
     """tmcd tracks are not copied: the muxer makes a new one of the tag (QuickTime File Format, timecode media)."""
     wanted = stream.source.metadata["timecode"]
-    held = {words["timecode"] for words in (found.metadata, *(s.metadata for s in found.streams)) if "timecode" in words}
+    held = _timecodes(found)
     cells = name, f"timecode {wanted}", f"timecode {', '.join(sorted(held)) or 'missing'}"
     if wanted in held:
-        return Finding(*cells, "note", f"{str(stream.source).capitalize()} (timecode) was written anew from its tag.")
+        return Finding(*cells, "note", f"{named(stream.source)} (timecode) was written anew from its tag.")
     return Finding(*cells, "differs", f"The timecode {wanted} is missing in the written file.", "the timecode")
+
+
+def _timecodes(media: MediaInfo) -> set[str]:
+    return {words["timecode"] for words in (media.metadata, *(s.metadata for s in media.streams)) if "timecode" in words}
 
 
 def _stream_check(stream: PromisedStream, partners: Mapping[int, StreamContent]) -> StreamCheck:
@@ -565,8 +575,10 @@ def _same_language(one: str | None, other: str | None) -> bool:
 
 def _metadata(promise: Promise, found: MediaInfo) -> Finding:
     held = {key.lower(): value for key, value in found.metadata.items()}
+    if promise.metadata.get("timecode") in _timecodes(found):
+        held["timecode"] = promise.metadata["timecode"]
     gone = [key for key, value in promise.metadata.items() if not _kept(key, value, held)]
-    cells = "metadata", f"{len(promise.metadata)} keys", f"{len(promise.metadata) - len(gone)} kept"
+    cells = "metadata", f"{len(promise.metadata)} words", f"{len(promise.metadata) - len(gone)} kept"
     if not gone:
         return Finding(*cells)
     told = listed(sorted(gone))

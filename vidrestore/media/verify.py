@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import av.error
 
 from vidrestore.errors import DamagedVideoError, EmptyVideoError, MediaError, VerificationError
-from vidrestore.media.checks import examine, same_pictures
+from vidrestore.media.checks import examine, named, same_pictures
 from vidrestore.media.findings import Finding, StreamCheck, VerifyReport
 from vidrestore.media.inventory import Inventory, Timeline, decode_timeline, kind_of, take_inventory
 from vidrestore.media.probe import MediaInfo, probe
@@ -184,6 +184,6 @@ def _written_places(written: MediaInfo, copied: Sequence[CopiedStream]) -> list[
         else:
             place = track.output_index - before
         if place >= len(written.streams) or written.streams[place].type not in (track.source.type, "video", "attachment"):
-            raise VerificationError(f"{str(track.source).capitalize()} is missing in the written file.")
+            raise VerificationError(f"{named(track.source)} is missing in the written file.")
         places[id(track)] = place
     return [places[id(track)] for track in copied]
