@@ -20,6 +20,7 @@ VFR = "settb=1/1000,setpts='(N+0.3*mod(N\\,3))/25/TB'"
 X264 = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-x264-params", "threads=1"]
 AGAIN = ["-map", "0", "-c", "copy", "-c:v:0", "libx264", "-preset", "ultrafast", "-fps_mode", "passthrough"]
 """The picture encoded anew, all else copied."""
+BOTH = ["-map", "0:v", "-map", "0:a", "-c", "copy"]
 KEEP = ["-enc_time_base", "demux", "-copyts"]
 
 CHAPTERS = """;FFMETADATA1
@@ -198,14 +199,14 @@ def test_each_loss_is_found(loss: str, rich: Path, folder: Path, tmp_path: Path)
 
 
 PHONE_LOSSES: dict[str, tuple[list[str], set[str]]] = {
-    "nothing": (["-i", "IN", "-map", "0:v", "-map", "0:a", "-c", "copy"], set()),
-    "the rotation": (["-display_rotation", "0", "-i", "IN", "-map", "0:v", "-map", "0:a", "-c", "copy"], {"rotation"}),
-    "the direction": (["-display_rotation", "270", "-i", "IN", "-map", "0:v", "-map", "0:a", "-c", "copy"], {"rotation"}),
-    "a mirror": (["-display_hflip", "-i", "IN", "-map", "0:v", "-map", "0:a", "-c", "copy"], {"rotation"}),
-    "upright pixels": (["-i", "IN", "-map", "0:v", "-map", "0:a", "-c", "copy", "-c:v:0", "libx264"], {"rotation", "size"}),
+    "nothing": (["-i", "IN", *BOTH], set()),
+    "the rotation": (["-display_rotation", "0", "-i", "IN", *BOTH], {"rotation"}),
+    "the direction": (["-display_rotation", "270", "-i", "IN", *BOTH], {"rotation"}),
+    "a mirror": (["-display_hflip", "-i", "IN", *BOTH], {"rotation"}),
+    "upright pixels": (["-i", "IN", *BOTH, "-c:v:0", "libx264"], {"rotation", "size"}),
     "the cover": (["-i", "IN", "-map", "0:v:0", "-map", "0:a", "-c", "copy"], {"stream 4"}),
     "the timecode": (
-        ["-i", "IN", "-map", "0:v", "-map", "0:a", "-c", "copy", "-write_tmcd", "0", "-map_metadata", "-1"],
+        ["-i", "IN", *BOTH, "-write_tmcd", "0", "-map_metadata", "-1"],
         {"stream 2", "stream 3", "metadata"},
     ),
     "20 ms of sound": (
@@ -217,7 +218,7 @@ PHONE_LOSSES: dict[str, tuple[list[str], set[str]]] = {
         {"times of stream 1", "offset of stream 1", "end of the last stream"},
     ),
     "a repeated frame": (
-        [*"-noautorotate -i IN -map 0:v -map 0:a -c copy -c:v:0 libx264".split(), "-filter:v:0", "tpad=stop=1:stop_mode=clone"],
+        ["-noautorotate", "-i", "IN", *BOTH, "-c:v:0", "libx264", "-filter:v:0", "tpad=stop=1:stop_mode=clone"],
         {"frames"},
     ),
 }
@@ -245,7 +246,7 @@ def rows_of(report: VerifyReport) -> dict[str, tuple[str, str]]:
 
 def test_a_constant_shift_is_a_note(phone: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
-    judge("-i", phone, "-map", "0:v", "-map", "0:a", "-c", "copy", "-output_ts_offset", "1.5", out)
+    judge("-i", phone, *BOTH, "-output_ts_offset", "1.5", out)
     report = compare(phone, out)
     assert not report.differing and report.shift == -1.5
     verdict, sentence = rows_of(report)["shift"]

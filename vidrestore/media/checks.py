@@ -67,7 +67,7 @@ def examine(promise: Promise, found: Inventory) -> VerifyReport:
         *_check_geometry(promise, found.media),
         *_check_chapters(promise, found.media, shift),
         *_check_words(promise, found, partners),
-        *_check_duration(promise, found, shift),
+        *_check_duration(promise, found, partners, shift),
         *_check_mark(promise, found.media),
     ]
     stamps, tick = found.pictures.pts, found.pictures.time_base
@@ -607,14 +607,18 @@ def _beyond(key: str, found: MediaInfo) -> bool:
     return where not in ("matroska", "mov")
 
 
-def _check_duration(promise: Promise, found: Inventory, shift: Fraction) -> Iterator[Finding]:
+def _check_duration(
+    promise: Promise, found: Inventory, partners: Mapping[int, StreamContent], shift: Fraction
+) -> Iterator[Finding]:
     """The container's word against its packets, and where the last stream ends against the promise."""
     pictures = found.pictures
     frame = _last_shown(pictures)
     audio = [s.end - s.pts[-1] * s.summary.time_base for s in found.streams if s.end is not None and len(s.pts) > 0]
     slack = max([frame, *(span for span in audio if span > 0 and span < 1)]) + Fraction(1, 1000)
-    if promise.end is not None:
-        wanted = promise.end - shift
+    if promise.to_the_end:
+        there = promise.pictures
+        ends = [stream.end for stream in promise.streams if stream.source.index in partners and stream.end is not None]
+        wanted = max([(there.pts[-1] + (there.last_duration or 0)) * there.time_base, *ends]) - shift
         cells = "end of the last stream", f"{float(wanted):.3f} s", f"{float(found.end):.3f} s"
         if promise.cfr or abs(wanted - found.end) <= slack:
             yield Finding(*cells)

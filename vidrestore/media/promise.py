@@ -92,8 +92,8 @@ class Promise:
     """True: what a run settled, to be kept to the letter; False: what a source says, read by the written rules."""
     mark: bool = False
     """Whether the mark of vidrestore has to be in the comment."""
-    end: Fraction | None = None
-    """Seconds at which the last of what is kept ends; None: not known."""
+    to_the_end: bool = False
+    """Whether streams have to end when they do in the source: not where a part was cut out, nor where a run does not say."""
 
     @property
     def path(self) -> Path:
@@ -166,13 +166,9 @@ def promise_of_source(
         for stream in content.streams
         if stream.summary.index != media.video_index and not is_chapter_track(stream.summary, media)
     )
-    kept_ends = [stream.end for stream in streams if stream.fate == "kept" and stream.end is not None]
-    pictures = content.pictures
-    if pictures.pts:
-        kept_ends.append((pictures.pts[-1] + (pictures.last_duration or 0)) * tick)
     return Promise(
         source=media,
-        pictures=pictures,
+        pictures=content.pictures,
         color=media.video.color,
         width=media.video.width,
         height=media.video.height,
@@ -186,7 +182,7 @@ def promise_of_source(
         bit_depth=bit_depth,
         alpha=media.video.alpha and "alpha" not in drops,
         cfr=cfr,
-        end=max(kept_ends, default=None) if closing is None else None,
+        to_the_end=closing is None,
     )
 
 
