@@ -24,8 +24,8 @@ class Damage:
     """concealed: the decoder's best guess stands in its place; repeated: a neighbour does; missing: nothing does."""
     reason: str
     """What the container or the decoder complained of, without a full stop."""
-    count: int = 1
-    """Pictures this entry stands for: more than 1 only where pictures are missing at a cut end."""
+    count: int | None = 1
+    """Pictures this entry stands for: other than 1 only where pictures are missing; None: the file does not tell how many."""
 
     @property
     def seconds(self) -> float | None:
@@ -44,6 +44,8 @@ class Damage:
 
     def __str__(self) -> str:
         at = "" if self.seconds is None else f" ({self.seconds:.3f} s)"
+        if self.count is None:
+            return f"from frame {self.index} on{at} an unknown number is {self.kind}: {self.reason}"
         if self.count > 1:
             return f"frames {self.index} to {self.index + self.count - 1}{at} {self.kind}: {self.reason}"
         return f"frame {self.index}{at} {self.kind}: {self.reason}"

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import av
 import av.error
 
 from vidrestore.config import Damage as OnDamage
 from vidrestore.config import LimitsConfig
-from vidrestore.errors import DamagedVideoError, EmptyVideoError, MediaError
+from vidrestore.errors import DamagedVideoError, EmptyVideoError, LimitExceededError, MediaError
+from vidrestore.media.clock import Clock
 from vidrestore.media.convert import ToRGB
 from vidrestore.media.damage import Damage
+from vidrestore.media.decoders import Decoder, open_decoder, side_data
+from vidrestore.media.deinterlace import deinterlaced
+from vidrestore.media.ledger import Ledger, Slot
 from vidrestore.media.probe import MediaInfo, open_input, probe, require_restorable
 from vidrestore.types import Frame, StreamInfo
 
@@ -26,6 +34,8 @@ _log = logging.getLogger(__name__)
 # How far before the wished moment a seek may have to go, in seconds, until a picture from before it is found:
 # containers index decoding times, and open groups of pictures need the group before.
 _SEEK_MARGINS = (0, 10, 60)
+# A reader that fails this often without one packet between is at the end of what can be read.
+_READ_FAILURES = 20
 
 
 def pts_range(info: MediaInfo, start: float, duration: float | None) -> tuple[int | None, int | None]:
@@ -45,22 +55,38 @@ def pts_range(info: MediaInfo, start: float, duration: float | None) -> tuple[in
     return first, None if duration is None else ticks(moment + Fraction(str(duration)))
 
 
+@dataclass
+class _Shown:
+    """A picture and its place in time; `fault` says why it is not as it was recorded."""
+
+    picture: av.VideoFrame
+    pts: int
+    duration: int | None
+    key: bool
+    captions: bytes | None = None
+    kind: Literal["concealed", "repeated", "missing"] | None = None
+    reason: str | None = None
+
+
 class VideoDecoder:
     """Iterate over the pictures of a video, in display order.
 
-    Use it as a context manager. Each `Frame` holds an own (3, H, W) uint8 numpy array, RGB 0..255, that is a view of an
-    (H, W, 3) array (channels last in memory); `index` counts from 0 at the first picture yielded; `pts` and `duration`
-    are the source's, in the stream's time base.
+    Use it as a context manager. Each `Frame` holds an own (3, H, W) numpy array, uint8 or (more than 8 bits a sample) uint16
+    full scale, RGB, that is a view of an (H, W, 3) array (channels last in memory); `index` counts from 0 at the first picture
+    yielded; `pts` and `duration` are the source's, in the stream's time base.
 
-    A picture without pts gets its dts, else the previous pts plus the previous duration (one tick if that is unknown
-    too); a pts that does not rise is set one tick after its predecessor. Both are noted in `notices`, as are pictures at the
-    very beginning that lean on ones the file does not hold: they are left out.
+    Timestamps follow the rule of `media.clock.Clock`, pictures are matched with packets as `media.ledger` says. A picture is
+    damaged if its container marks its packet, if its decoder refuses the packet or marks the picture, or if none comes for the
+    packet, be it because the picture it leans on is not in the file. Damage in a codec without checksums that still decodes
+    cannot be told from a picture.
 
     Args:
         source: path, or what `probe` said of it.
         start, duration: seconds of the container's timeline; only pictures with start <= time < start + duration come.
         threads: decoder threads; they change the speed, not the pictures.
-        on_damage: stop, or keep the decoder's picture in its place and list it in `damage`.
+        on_damage: "stop", or "conceal": the decoder's best guess stays in its place; where it has none, the picture before
+            (at the beginning: the one after) is repeated, so that as many pictures come as there are packets. All are
+            listed in `damage`.
         deinterlace: make whole pictures of fields instead of refusing interlaced video.
         limits: what the file may ask of the machine; None: those it was probed with.
 
@@ -68,7 +94,8 @@ class VideoDecoder:
         DamagedVideoError: a picture is damaged or missing; carries its index and time. A file that is known to be cut
             short within the range is refused when opened, before any work.
         EmptyVideoError: not one picture (in the range).
-        MediaError: HDR or interlaced video, or a picture size that changes.
+        LimitExceededError: a picture took too long.
+        MediaError: interlaced video, a picture size or format that changes, or timestamps that jump back.
     """
 
     def __init__(
@@ -82,19 +109,21 @@ class VideoDecoder:
         limits: LimitsConfig | None = None,
     ) -> None:
         self.media = source if isinstance(source, MediaInfo) else probe(source, limits=limits)
+        self._first, self._end = pts_range(self.media, start, duration)
+        self._threads = threads
         self._on_damage = on_damage
         self._deinterlace = deinterlace
         self._limits = limits or self.media.limits
         self._damage: list[Damage] = []
-        self._first, self._end = pts_range(self.media, start, duration)
-        self._threads = threads
         self._notices: list[str] = []
         self._container: av.container.InputContainer | None = None
+        self._busy_since: float | None = None
         self._delivered = 0
-        self._last: Frame | None = None
-        self._clock: tuple[int, int] | None = None  # pts and duration of the picture decoded last
-        require_restorable(self.media)
-        self._refuse_missing_part()
+        self._layout: tuple[int, int, str] | None = None
+        self._field_order: int | None = None
+        require_restorable(self.media, deinterlace=deinterlace)
+        if on_damage == "stop":
+            self._refuse_missing_part()
 
     @property
     def info(self) -> StreamInfo:
@@ -111,6 +140,11 @@ class VideoDecoder:
         """The damaged places found so far, in the order of pictures; empty unless `on_damage` is "conceal"."""
         return tuple(self._damage)
 
+    @property
+    def busy_since(self) -> float | None:
+        """`time.monotonic()` when FFmpeg was called, None while it is not working: for a watch in another thread."""
+        return self._busy_since
+
     def __enter__(self) -> VideoDecoder:
         return self
 
@@ -118,45 +152,96 @@ class VideoDecoder:
         self.close()
 
     def close(self) -> None:
-        """Give the file back; may be called more than once."""
-        if self._container is not None:
+        """Give the file back; may be called more than once. A file that FFmpeg hangs in is left to it."""
+        if self._container is not None and self._busy_since is None:
             self._container.close()
-            self._container = None
+        self._container = None
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode from the start of the range; a second iteration begins anew."""
-        self._delivered, self._last = 0, None
         to_rgb = ToRGB(self.info)
-        for picture, pts in self.pictures():
-            if (picture.width, picture.height) != (self.info.width, self.info.height):
-                raise MediaError(
-                    f"The picture size changes from {self.info.width}x{self.info.height} to "
-                    f"{picture.width}x{picture.height} at frame {self._delivered}.",
-                    "Cut the video there and restore the parts.",
-                )
-            pixels, alpha = to_rgb(picture)
-            frame = Frame(
-                data=pixels.transpose(2, 0, 1),
-                index=self._delivered,
-                pts=pts,
+        for shown in self._delivery():
+            pixels, alpha = to_rgb(shown.picture)
+            yield Frame(
+                data=self.media.cropped(pixels).transpose(2, 0, 1),
+                index=self._delivered - 1,
+                pts=shown.pts,
                 time_base=self.info.time_base,
-                duration=picture.duration or None,
-                alpha=alpha,
+                duration=shown.duration,
+                alpha=None if alpha is None else self.media.cropped(alpha),
+                captions=shown.captions,
             )
-            self._delivered, self._last = self._delivered + 1, frame
-            yield frame
         if not self._delivered:
             where = "" if self._first is None and self._end is None else " in the range asked for"
             raise EmptyVideoError(f"{self.media.path} has not one picture{where}.")
 
+    def pictures(self) -> Iterator[tuple[av.VideoFrame, int]]:
+        """Pictures of the range as the decoder made them, uncropped, with their pts: for callers that convert only some."""
+        for shown in self._delivery():
+            yield shown.picture, shown.pts
+
+    # What is handed out -------------------------------------------------------------------------
+
+    def _delivery(self) -> Iterator[_Shown]:
+        """The pictures of the range, each checked; damage stops here or is listed."""
+        self._delivered, self._layout = 0, None
+        self._damage.clear()
+        leaning: _Shown | None = None
+        for shown in self._shown():
+            if self._end is not None and shown.pts >= self._end:
+                return
+            if self._first is not None and shown.pts < self._first:
+                leaning = shown if shown.kind else None if shown.key else leaning
+                continue
+            if shown.kind is None and leaning is not None:
+                shown.kind, shown.reason = "concealed", f"it leans on a picture before the range: {leaning.reason}"
+            leaning = None
+            if shown.kind is not None:
+                self._meet_damage(shown)
+            if shown.kind != "missing":
+                self._check_picture(shown)
+                self._delivered += 1
+                yield shown
+        self._meet_cut()
+
+    def _meet_damage(self, shown: _Shown) -> None:
+        assert shown.kind is not None and shown.reason is not None
+        missing = shown.kind == "missing"
+        if self._on_damage == "stop":
+            raise self._damaged(shown.reason, None if missing else shown.pts)
+        pts = None if missing else shown.pts
+        count = None if missing else 1
+        self._damage.append(Damage(self._delivered, pts, self.info.time_base, shown.kind, shown.reason, count))
+
+    def _check_picture(self, shown: _Shown) -> None:
+        """The size and the kind of pictures hold from the first to the last."""
+        picture = shown.picture
+        size = self.media.coded_size
+        at = f"at frame {self._delivered} ({float(shown.pts * self.info.time_base):.3f} s)"
+        if (picture.width, picture.height) != size:
+            raise MediaError(
+                f"The picture size of {self.media.path} changes from {size[0]}x{size[1]} to "
+                f"{picture.width}x{picture.height} {at}.",
+                "Cut the video there and restore the parts.",
+            )
+        layout = picture.width, picture.height, picture.format.name.replace("yuvj", "yuv")
+        self._layout = self._layout or layout
+        if layout != self._layout:
+            raise MediaError(
+                f"The pixel format of {self.media.path} changes from {self._layout[2]} to {layout[2]} {at}.",
+                "Cut the video there and restore the parts.",
+            )
+        if picture.interlaced_frame and not self._deinterlace:
+            raise MediaError(f"{self.media.path} is interlaced {at}.", "Add --deinterlace.")
+
     def _refuse_missing_part(self) -> None:
-        damage = self.media.damaged_from
-        if damage is None:
+        at = self.media.damaged_from
+        if at is None:
             cut = self._said_to_be_cut_short()
             if cut and self._end is None:
                 raise DamagedVideoError(f"Pictures are missing at the end of {self.media.path}. {cut}")
             return
-        index, seconds = damage
+        index, seconds = at
         if self._end is None or seconds / self.info.time_base < self._end:
             raise DamagedVideoError(
                 f"{self.media.path} is cut short: pictures are missing from frame {index} ({seconds:.3f} s) on.",
@@ -164,78 +249,142 @@ class VideoDecoder:
                 seconds=seconds,
             )
 
-    def pictures(self) -> Iterator[tuple[av.VideoFrame, int]]:
-        """Pictures of the range as the decoder made them, with their pts: for callers that convert only some."""
-        for picture, pts in self._from_start():
-            if self._end is not None and pts >= self._end:
-                return
-            yield picture, pts
-        cut = self._said_to_be_cut_short()
-        if cut:
-            raise self._damaged(cut)
-
     def _said_to_be_cut_short(self) -> str | None:
         return next((sentence for sentence in self.media.notices if "cut short" in sentence), None)
 
-    def _from_start(self) -> Iterator[tuple[av.VideoFrame, int]]:
-        """Pictures from the first of the range on; those before it are decoded, because others lean on them, and dropped."""
+    def _meet_cut(self) -> None:
+        """The end of the file came before the end of the range; was more promised?"""
+        cut = self._said_to_be_cut_short()
+        if not cut:
+            return
+        if self._on_damage == "stop":
+            raise self._damaged(cut, None)
+        promised = self.media.promised_frames
+        whole = self._first is None and self._end is None
+        count = promised - self._delivered if promised and whole and promised > self._delivered else None
+        self._damage.append(Damage(self._delivered, None, self.info.time_base, "missing", cut.rstrip("."), count))
+
+    # From packets to pictures in their places -----------------------------------------------------
+
+    def _shown(self) -> Iterator[_Shown]:
+        """Pictures in their places, from one before the range on; those are decoded because others lean on them."""
+        shown = self._timed(self._from_start())
+        return deinterlaced(shown, self._field_order) if self._deinterlace else shown
+
+    def _from_start(self) -> Iterator[Slot]:
         first = self._first
         if first is None:
-            yield from self._decode(None)
-            return
+            return self._slots(None)
+        # The deinterlacer looks at the picture before, too.
+        latest = first - 1 if self._deinterlace else first
         for margin in _SEEK_MARGINS:
-            pictures = self._decode(first - int(margin / self.info.time_base))
-            found = next(pictures, None)
-            if found is not None and found[0].pts is not None and found[1] <= first:
-                break
-        else:  # no index, no timestamps, or the range begins with the first picture
-            pictures = self._decode(None)
-            found = next(pictures, None)
-        while found is not None and found[1] < first:
-            found = next(pictures, None)
-        if found is not None:
-            yield found
-            yield from pictures
+            slots = self._slots(first - int(margin / self.info.time_base))
+            found = next(slots, None)
+            if found is not None and found.pts is not None and found.pts <= latest:
+                return chain([found], slots)
+        return self._slots(None)  # no index, no timestamps, or the range begins with the first picture
 
-    def _decode(self, seek_to: int | None) -> Iterator[tuple[av.VideoFrame, int]]:
-        """Open the file anew and decode; after a seek, pictures that lean on missing ones are left out until a sound one."""
+    def _slots(self, seek_to: int | None) -> Iterator[Slot]:
+        """The moments of display after a seek, from the first sound picture on; without one, from the beginning.
+
+        Frame threads are quick, but where a packet is refused PyAV may lose pictures that are sound. So at the first trouble
+        the file is decoded again from there without them, and what is told of it is exact.
+        """
+        frame_threads = self._on_damage == "stop" and self._threads > 1
+        last: Slot | None = None
+        for slot in self._decode(seek_to, frame_threads):
+            if frame_threads and slot.reason is not None and (last is None or last.pts is not None):
+                break
+            last = slot
+            yield slot
+        else:
+            return
+        after = None if last is None else last.pts
+        for slot in self._decode(seek_to if after is None else after, False):
+            if slot.gap or after is None or (slot.pts is not None and slot.pts > after):
+                yield slot
+
+    def _decode(self, seek_to: int | None, frame_threads: bool) -> Iterator[Slot]:
+        """Open the file anew and decode it."""
         self.close()
-        self._clock = None
         self._container = container = open_input(self.media)
         stream = container.streams[self.media.video_index]
         assert isinstance(stream, av.VideoStream)
-        stream.codec_context.thread_count = self._threads
-        stream.codec_context.thread_type = "AUTO"
+        decoder = open_decoder(stream, self.info, self._limits, self._threads, frame_threads)
+        self._field_order = decoder.unmarked_field_order
         settling = seek_to is not None and self._seek(container, stream, seek_to)
-        sent: list[int] | None = [] if seek_to is None else None  # pts sent to the decoder before its first picture
+        ledger = Ledger(self.info.codec)
+        for slot in self._matched(container, stream, decoder, ledger):
+            settling = settling and (slot.picture is None or slot.reason is not None)
+            if not settling:
+                if slot.picture is not None and self._on_damage == "conceal":
+                    decoder.keep_corrupt()
+                yield slot
+        if ledger.disordered:
+            self._note("The timestamps contradict the order of the pictures; the n-th picture has the n-th timestamp.")
+
+    def _matched(
+        self, container: av.container.InputContainer, stream: av.VideoStream, decoder: Decoder, ledger: Ledger
+    ) -> Iterator[Slot]:
+        """Every packet through the decoder, every picture through the ledger."""
+        context = decoder.context
+        for packet in self._packets(container, stream, ledger):
+            if not context.is_open:
+                decoder.prepare(packet)
+            reason = "the container marks its data as damaged" if packet.is_corrupt else None
+            number = ledger.send(packet, reason)
+            for picture in self._pictures_of(context, packet, number, ledger):
+                yield from ledger.arrive(picture)
+        for picture in self._pictures_of(context, None, -1, ledger):
+            yield from ledger.arrive(picture)
+        yield from ledger.finish()
+
+    def _packets(
+        self, container: av.container.InputContainer, stream: av.VideoStream, ledger: Ledger
+    ) -> Iterator[av.Packet[av.VideoStream]]:
+        """The stream's packets. An empty one (AVI, Ogg) shows nothing new, and the decoder would take it for the end."""
+        failures = 0
         packets = container.demux(stream)
-        while True:
+        while failures < _READ_FAILURES:
             try:
+                self._busy_since = time.monotonic()
                 packet = next(packets, None)
-                if packet is None:
-                    return
-                pictures = [] if settling and packet.is_corrupt else packet.decode()
-            except av.error.EOFError:
-                return
-            except MemoryError:  # FFmpeg's ENOMEM: the file is not to blame
+            except MemoryError:
                 raise
+            except av.error.ExitError:
+                raise self._too_slow() from None
             except av.error.FFmpegError as error:
-                if settling:
-                    continue
-                raise self._damaged(str(error.strerror or error)) from None
-            if packet.is_corrupt and packet.size and not settling:
-                raise self._damaged("the container marks its data as damaged")
-            if sent is not None and packet.size and packet.pts is not None and not packet.is_discard:
-                sent.append(packet.pts)
-            for picture in pictures:
-                if picture.is_corrupt and not settling:
-                    raise self._damaged("the decoder could not rebuild it whole")
-                if not picture.is_corrupt:
-                    settling = False
-                    if sent is not None:
-                        self._note_headless(sum(pts < picture.pts for pts in sent if picture.pts is not None))
-                        sent = None
-                    yield picture, self._timestamp(picture)
+                failures += 1
+                if failures == 1:
+                    ledger.lose(f"the container cannot be read here ({_reason(error)})")
+                packets = container.demux(stream)
+                continue
+            finally:
+                self._busy_since = None
+            if packet is None:
+                return
+            if packet.size:
+                failures = 0
+                yield packet
+
+    def _pictures_of(
+        self, context: av.VideoCodecContext, packet: av.Packet[av.VideoStream] | None, number: int, ledger: Ledger
+    ) -> list[av.VideoFrame]:
+        """What the decoder has ready after a packet, or at the end (None)."""
+        self._busy_since = began = time.monotonic()
+        try:
+            return context.decode(packet)
+        except MemoryError:  # FFmpeg's ENOMEM: the file is not to blame
+            raise
+        except av.error.EOFError:
+            return []
+        except av.error.FFmpegError as error:
+            ledger.fail(number, _reason(error))
+            return []
+        finally:
+            self._busy_since = None
+            if time.monotonic() - began > self._limits.decode_seconds:
+                raise self._too_slow()
 
     def _seek(self, container: av.container.InputContainer, stream: av.VideoStream, pts: int) -> bool:
         try:
@@ -245,33 +394,56 @@ class VideoDecoder:
             return False
         return True
 
-    def _timestamp(self, picture: av.VideoFrame) -> int:
-        """The picture's pts by the rule in the class's docstring; moves the clock on."""
-        pts = picture.pts if picture.pts is not None else picture.dts
-        if pts is None:
-            pts = 0 if self._clock is None else self._clock[0] + self._clock[1]
-            self._note("Some pictures have no timestamp; each follows its predecessor by that one's duration.")
-        if self._clock is not None and pts <= self._clock[0]:
-            pts = self._clock[0] + 1
-            self._note("Some timestamps do not rise; each of those is set one tick after its predecessor.")
-        self._clock = pts, picture.duration or 1
-        return pts
+    def _timed(self, slots: Iterator[Slot]) -> Iterator[_Shown]:
+        """Give each moment a picture and a pts: its own, else a neighbour's (the one before; at the beginning the one after)."""
+        clock = Clock(self.media, self._note)
+        latest: av.VideoFrame | None = None
+        waiting: list[Slot] = []
+        for slot in clock.stamped(slots):
+            if slot.picture is None and latest is None:
+                waiting.append(slot)
+                continue
+            if slot.picture is not None:
+                latest = slot.picture
+                for early in waiting:
+                    yield self._in_place(early, latest)
+                waiting = []
+            assert latest is not None
+            yield self._in_place(slot, latest)
+        if waiting:
+            early = waiting[0]
+            raise self._damaged(f"{early.reason}, and no picture can be decoded after it", early.pts)
 
-    def _note_headless(self, lost: int) -> None:
-        """A recording may begin in the middle of a group of pictures: no decoder can rebuild what leans on the missing ones."""
-        if lost:
-            pictures = "The first picture leans" if lost == 1 else f"The first {lost} pictures lean"
-            self._note(f"{pictures} on pictures before the file begins, cannot be decoded and so are left out.")
+    def _in_place(self, slot: Slot, picture: av.VideoFrame) -> _Shown:
+        """`slot` as it is shown, with its own picture or, if it has none, `picture`."""
+        assert slot.pts is not None
+        own = slot.picture is not None
+        kind: Literal["concealed", "repeated", "missing"] | None
+        kind = "missing" if slot.gap else "repeated" if not own else "concealed" if slot.reason else None
+        captions = side_data(picture, "A53_CC") if own else None
+        return _Shown(picture, slot.pts, slot.duration, picture.key_frame, captions, kind, slot.reason)
+
+    # Sentences ----------------------------------------------------------------------------------
 
     def _note(self, sentence: str) -> None:
         if sentence not in self._notices:
             self._notices.append(sentence)
             _log.warning("%s: %s", self.media.path, sentence)
 
-    def _damaged(self, reason: str) -> DamagedVideoError:
-        after = "" if self._last is None else f", after {self._last.seconds:.3f} s"
+    def _damaged(self, reason: str, pts: int | None) -> DamagedVideoError:
+        seconds = None if pts is None else float(pts * self.info.time_base)
+        at = "" if seconds is None else f" ({seconds:.3f} s)"
         return DamagedVideoError(
-            f"Frame {self._delivered} of {self.media.path} is damaged{after}: {reason.rstrip('.')}.",
+            f"Frame {self._delivered} of {self.media.path}{at} is damaged: {reason.rstrip('.')}.",
             index=self._delivered,
-            seconds=None if self._last is None else self._last.seconds,
+            seconds=seconds,
         )
+
+    def _too_slow(self) -> LimitExceededError:
+        return LimitExceededError(
+            f"Decoding frame {self._delivered} of {self.media.path} takes longer than {self._limits.decode_seconds:g} s."
+        )
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).strip().rstrip(".")

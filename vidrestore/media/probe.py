@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
 import stat
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,11 +13,13 @@ from typing import Any
 
 import av
 import av.error
+from numpy.typing import NDArray
 
 from vidrestore.color import matrix_of_tag
 from vidrestore.config import LimitsConfig
 from vidrestore.errors import (
     EmptyVideoError,
+    LimitExceededError,
     MediaError,
     NotAVideoError,
     NoVideoStreamError,
@@ -25,13 +27,23 @@ from vidrestore.errors import (
     UnknownCodecError,
 )
 from vidrestore.media import tags
+from vidrestore.media.convert import require_convertible
+from vidrestore.media.first_picture import Crop, FirstPicture, crop_of, dolby_vision_of, look_at_first
+from vidrestore.media.limits import (
+    check_metadata,
+    check_picture,
+    check_rate,
+    check_streams,
+    codec_options,
+    container_options,
+)
 from vidrestore.media.truncation import find_truncation
 from vidrestore.types import ColorSpec, StreamInfo
 
 __all__ = ["Chapter", "MediaInfo", "StreamSummary", "open_input", "probe", "require_restorable", "rotation_of"]
 
-# Demuxers that make a "video" of a text file or follow links to other files: neither is a video someone restores.
-_REFUSED_FORMATS = {"tty", "concat", "hls", "dash", "sdp", "image2", "lavfi", "webvtt", "srt", "ass"}
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0", b"[playlist]", b"RTSPtext", b"rtsptext")
+"""How files begin that name others: for the sentence only, since none of them is on FFmpeg's list of formats."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +120,32 @@ class MediaInfo:
     """True: a pipe, which can be read only once."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     """What the file may ask of the machine; holds whenever it is opened again."""
+    crop: Crop | None = None
+    """What the container cuts off the decoder's pictures; `video` has the size that is left."""
+    promised_frames: int | None = None
+    """Number of pictures that the header counts; None if it does not."""
+    dolby_vision_only: bool = False
+    """Whether the picture is one that only Dolby Vision's metadata turns into the right colours (profile 5)."""
 
     def __post_init__(self) -> None:
         if not self.address:
             object.__setattr__(self, "address", f"file:{self.path}")
+
+    @property
+    def coded_size(self) -> tuple[int, int]:
+        """Width and height of the decoder's pictures."""
+        if self.crop is None:
+            return self.video.width, self.video.height
+        return (
+            self.video.width + self.crop.left + self.crop.right,
+            self.video.height + self.crop.top + self.crop.bottom,
+        )
+
+    def cropped(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """What the container shows of a decoded (H, W) or (H, W, C) picture: a view of it, or itself."""
+        if self.crop is None:
+            return picture
+        return picture[self.crop.top :, self.crop.left :][: self.video.height, : self.video.width]
 
 
 def open_input(
@@ -122,36 +156,75 @@ def open_input(
 ) -> av.container.InputContainer:
     """Open a file, or an address of one of `protocols`, for reading; raises as `probe` does. Nothing else is opened.
 
+    Playlists and other formats that name further files or addresses are not even read: FFmpeg gets a list of the formats
+    it may take the file for.
+
     Args:
         source: a path, an address, or what `probe` said of one (then under the protocols and limits of that time).
         protocols: FFmpeg's names of the protocols that may be used; None: the source's, or local files only.
         limits: what the file may ask for; None: the source's, or the defaults.
     """
-    media = source if isinstance(source, MediaInfo) else None
-    path = media.path if media else Path(source)  # type: ignore[arg-type]
-    protocols = protocols or (media.protocols if media else ("file",))
-    address = media.address if media else f"file:{path}"
-    _require_file(path)
+    if isinstance(source, MediaInfo):
+        address, path = source.address, source.path
+        protocols, limits = protocols or source.protocols, limits or source.limits
+    else:
+        protocols, limits = protocols or ("file",), limits or LimitsConfig()
+        address, path = _address(str(source), protocols), Path(source)
+    if address.startswith("file:"):
+        _require_file(path)
     try:
-        container = av.open(address, container_options={"protocol_whitelist": ",".join(protocols)}, metadata_errors="replace")
+        container = av.open(
+            address,
+            container_options=container_options(limits, protocols),
+            options=codec_options(limits),
+            metadata_errors="replace",
+            timeout=limits.decode_seconds,
+        )
     except PermissionError:
         raise SourceMissingError(f"{path} may not be read.", "Check the file's permissions.") from None
     except av.error.EOFError:
         raise EmptyVideoError(f"{path} ends before its first picture.") from None
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise NotAVideoError(f"{path} is no video that can be read ({_reason(error)}).") from None
-    names = set(container.format.name.split(","))
-    if names & _REFUSED_FORMATS or any(name.endswith("_pipe") for name in names):
+    except av.error.ExitError:
+        raise LimitExceededError(f"Opening {path} takes longer than {limits.decode_seconds:g} s.") from None
+    except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
+        raise _unreadable(path, address, error) from None
+    if len(container.streams) > limits.streams:
         container.close()
-        raise NotAVideoError(f"{path} is no video (it reads as {container.format.name}).")
+        check_streams(path, limits.streams + 1, limits)
     return container
 
 
+def _address(source: str, protocols: tuple[str, ...]) -> str:
+    """What FFmpeg is given: an address only if its protocol was asked for, so that no file name can become one."""
+    scheme = re.match(r"([a-z][a-z0-9+.-]*)://", source, re.IGNORECASE)
+    if scheme is None:
+        return f"file:{source}"
+    name = scheme.group(1).lower()
+    if name not in protocols:
+        raise MediaError(
+            f"{source} is an address; only {', '.join(protocols)} may be opened.",
+            f"If you trust it, add --protocols {','.join((*protocols, name))} (FFmpeg's names; http also needs tcp, https tls).",
+        )
+    return f"file:{source[len(scheme.group()) :]}" if name == "file" else source
+
+
+def _unreadable(path: Path, address: str, error: Exception) -> MediaError:
+    if isinstance(error, av.error.HTTPError | ConnectionError) or not address.startswith("file:"):
+        return NotAVideoError(f"{address} cannot be read as a video ({_reason(error)}).", "Check the address.")
+    with path.open("rb") as file:
+        head = file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t")
+    if head.startswith(_PLAYLISTS):
+        return NotAVideoError(
+            f"{path} is a playlist: it names other files or addresses, which are not opened.", "Give the video itself."
+        )
+    return NotAVideoError(f"{path} is no video that can be read ({_reason(error)}).")
+
+
 def probe(path: str | Path, *, limits: LimitsConfig | None = None, protocols: tuple[str, ...] = ("file",)) -> MediaInfo:
-    """Describe a video file.
+    """Describe a video file, or what lies at an address of one of `protocols`.
 
     The picture is the default video stream that is not an attached picture, the largest if several are default.
-    One frame is decoded to learn the display matrix, and whether it is made of fields.
+    The first picture is decoded, because some facts are told by pictures only; of a GIF, all are.
 
     Raises:
         SourceMissingError: no such file, or not readable.
@@ -159,31 +232,41 @@ def probe(path: str | Path, *, limits: LimitsConfig | None = None, protocols: tu
         EmptyVideoError: a header and nothing behind it.
         NoVideoStreamError: no picture in it.
         UnknownCodecError: the picture's codec has no decoder.
+        LimitExceededError: it asks for more than `limits` (None: the defaults) allow.
     """
-    path = Path(path)
-    with open_input(path) as container:
+    limits = limits or LimitsConfig()
+    address = _address(str(path), protocols)
+    local = address.startswith("file:")
+    path = Path(address.removeprefix("file:")) if local else Path(path)
+    with open_input(path if local else address, protocols=protocols, limits=limits) as container:
         stream = _pick_video(container, path)
-        matrix, fields = _of_first_picture(container, stream)
-        video = _describe_video(container, stream, matrix)
-        chapters = tuple(_chapter(entry) for entry in container.chapters())
-        truncation = find_truncation(path, container, stream)
+        _check_limits(container, stream, path, limits)
+        described = tags.describe(container, stream.index)
+        crop, dolby = crop_of(described), dolby_vision_of(described)
+        first = look_at_first(container, stream, limits)
+        video = _describe_video(container, stream, first, crop, described)
+        truncation = find_truncation(path, container, stream) if local else None
         return MediaInfo(
             path=path,
             container=container.format.name,
             video=video,
             video_index=stream.index,
             streams=tuple(_summary(entry) for entry in container.streams),
-            chapters=chapters,
+            chapters=tuple(_chapter(entry) for entry in container.chapters()),
             metadata=dict(container.metadata),
             start_time=Fraction(container.start_time or 0, av.time_base),
             duration=container.duration / av.time_base if container.duration else None,
-            size_bytes=path.stat().st_size,
-            display_matrix=matrix,
-            interlaced=fields or stream.codec_context.field_order in tags.INTERLACED_FIELD_ORDERS,
+            size_bytes=path.stat().st_size if local else max(0, container.size),
+            display_matrix=first.display_matrix,
+            interlaced=first.fields or stream.codec_context.field_order in tags.INTERLACED_FIELD_ORDERS,
             damaged_from=truncation.at if truncation else None,
-            notices=(*((truncation.sentence,) if truncation else ()), *_notices(stream, video)),
+            notices=(*((truncation.sentence,) if truncation else ()), *_notices(video, first, crop, dolby)),
+            address=address,
             protocols=protocols,
-            limits=limits or LimitsConfig(),
+            limits=limits,
+            crop=crop,
+            promised_frames=stream.frames or None,
+            dolby_vision_only=dolby == 0 or (dolby is None and first.dolby_vision and video.color.transfer is None),
         )
 
 
@@ -226,8 +309,16 @@ def _pick_video(container: av.container.InputContainer, path: Path) -> av.VideoS
     return best
 
 
+def _check_limits(container: av.container.InputContainer, stream: av.VideoStream, path: Path, limits: LimitsConfig) -> None:
+    """Before the first picture is decoded."""
+    check_picture(path, stream.codec_context.width, stream.codec_context.height, limits)
+    check_rate(path, stream.average_rate, limits)
+    tables = [container.metadata, *(entry.metadata for entry in container.streams)]
+    check_metadata(path, [*tables, *(chapter["metadata"] for chapter in container.chapters())], limits)
+
+
 def _describe_video(
-    container: av.container.InputContainer, stream: av.VideoStream, display_matrix: tuple[int, ...] | None
+    container: av.container.InputContainer, stream: av.VideoStream, first: FirstPicture, crop: Crop | None, described: str
 ) -> StreamInfo:
     context = stream.codec_context
     seconds = None
@@ -238,18 +329,22 @@ def _describe_video(
     rate = stream.average_rate or stream.guessed_rate or None
     estimate = round(seconds * rate) if seconds and rate else None
     aspect = stream.sample_aspect_ratio or None
+    width, height = first.size or (context.width, context.height)
+    if crop is not None and (crop.left + crop.right >= width or crop.top + crop.bottom >= height):
+        raise NotAVideoError(f"The container crops all of the {width}x{height} picture away; the file may be damaged.")
     return StreamInfo(
-        width=context.width,
-        height=context.height,
+        width=width - (crop.left + crop.right if crop else 0),
+        height=height - (crop.top + crop.bottom if crop else 0),
         time_base=Fraction(stream.time_base or Fraction(1, av.time_base)),
-        color=_color(container, stream),
-        pixel_format=context.pix_fmt or "",
+        color=_color(stream, first, described),
+        pixel_format=first.pixel_format or context.pix_fmt or "",
         codec=context.codec.canonical_name,
         frame_rate=Fraction(rate) if rate else None,
         frames=stream.frames or estimate,
         duration=seconds,
-        rotation=rotation_of(display_matrix),
+        rotation=rotation_of(first.display_matrix),
         sample_aspect_ratio=Fraction(aspect) if aspect else None,
+        alpha=first.alpha,
     )
 
 
@@ -259,9 +354,9 @@ def _layout(stream: av.VideoStream) -> av.VideoFormat:
     return layout
 
 
-def _color(container: av.container.InputContainer, stream: av.VideoStream) -> ColorSpec:
+def _color(stream: av.VideoStream, first: FirstPicture, described: str) -> ColorSpec:
     context = stream.codec_context
-    layout = _layout(stream)
+    layout = av.VideoFormat(first.pixel_format) if first.pixel_format else _layout(stream)
     tag = tags.AV_MATRICES.get(int(context.colorspace))
     tagged_range = tags.AV_RANGES.get(int(context.color_range))
     # The yuvj formats are FFmpeg's old way to say full range; RGB always is.
@@ -274,25 +369,10 @@ def _color(container: av.container.InputContainer, stream: av.VideoStream) -> Co
         tagged_range=tagged_range or ("pc" if layout.name.startswith("yuvj") else None),
         primaries=tags.AV_PRIMARIES.get(int(context.color_primaries)),
         transfer=tags.AV_TRANSFERS.get(int(context.color_trc)),
-        chroma_location=tags.read_chroma_location(container, stream.index),
+        chroma_location=tags.read_chroma_location(described),
+        mastering_display=first.mastering_display,
+        content_light=first.content_light,
     )
-
-
-def _of_first_picture(container: av.container.InputContainer, stream: av.VideoStream) -> tuple[tuple[int, ...] | None, bool]:
-    """The display matrix of the first picture as 9 integers (None: it has none), and whether it is made of fields.
-
-    (None, False) if nothing can be decoded.
-    """
-    try:
-        stream.codec_context.thread_count = 1
-        frame = next(container.decode(stream), None)
-    except av.error.FFmpegError:
-        return None, False  # the decoder will say which frame is damaged
-    if frame is None:
-        return None, False
-    side_data = frame.side_data.get("DISPLAYMATRIX")
-    matrix = struct.unpack("<9i", bytes(side_data)[:36]) if side_data is not None else None  # type: ignore[call-overload]
-    return matrix, bool(frame.interlaced_frame)
 
 
 def rotation_of(matrix: tuple[int, ...] | None) -> int:
@@ -331,24 +411,34 @@ def _chapter(entry: Any) -> Chapter:
     return Chapter(entry["id"], entry["start"], entry["end"], time_base, dict(entry["metadata"]))
 
 
-def _notices(stream: av.VideoStream, video: StreamInfo) -> list[str]:
+def _notices(video: StreamInfo, first: FirstPicture, crop: Crop | None, dolby: int | None) -> list[str]:
     sentences = []
-    layout = _layout(stream)
-    if video.color.bit_depth > 8:
-        sentences.append(f"The source has {video.color.bit_depth} bits a sample; it is restored and written in 8 bits.")
-    if len(layout.components) in (2, 4):
-        sentences.append("The source has transparency, which is not carried over.")
-    if video.color.tagged_matrix in ("fcc", "smpte240m", "ycgco", "bt2020c", "ictcp"):
+    if video.color.tagged_matrix in ("fcc", "smpte240m"):
         sentences.append(f"The colour matrix {video.color.tagged_matrix} is converted as {video.color.matrix}, both ways alike.")
+    if first.dolby_vision or dolby is not None:
+        sentences.append("Dolby Vision's metadata is not carried over.")
+    if first.dynamic_hdr:
+        sentences.append("HDR10+'s metadata, which changes from picture to picture, is not carried over.")
+    if crop is not None:
+        sentences.append(
+            f"The container crops the picture (left {crop.left}, top {crop.top}, right {crop.right}, bottom {crop.bottom}); "
+            "what it shows is restored."
+        )
     return sentences
 
 
-def require_restorable(info: MediaInfo) -> None:
-    """Raise MediaError, in one sentence, for pictures that would come out wrong: HDR and interlaced ones."""
-    if info.video.color.transfer in tags.HDR_TRANSFERS:
+def require_restorable(info: MediaInfo, deinterlace: bool = False) -> None:
+    """Raise MediaError, in one sentence, for pictures that would come out wrong.
+
+    Args:
+        info: the source.
+        deinterlace: whether fields are made whole.
+    """
+    if info.dolby_vision_only:
         raise MediaError(
-            f"{info.path} is HDR video ({info.video.color.transfer}), which cannot be restored yet.",
-            "Convert it to SDR first.",
+            f"{info.path} is Dolby Vision without a picture that other decoders show rightly (profile 5).",
+            "Convert it to HDR10 first.",
         )
-    if info.interlaced:
-        raise MediaError(f"{info.path} is interlaced video, which cannot be restored yet.", "Deinterlace it first.")
+    require_convertible(info.video)
+    if info.interlaced and not deinterlace:
+        raise MediaError(f"{info.path} is interlaced video.", "Add --deinterlace.")

@@ -81,7 +81,7 @@ def _sample_pyav(info: MediaInfo, every_seconds: float) -> Iterator[Picture]:
             begin = seconds if begin is None else begin
             if seconds - begin >= wanted * every_seconds - 1e-6:
                 wanted = int((seconds - begin + 1e-6) / every_seconds) + 1
-                yield to_rgb(picture)[0]
+                yield np.ascontiguousarray(info.cropped(to_rgb(picture)[0]))
 
 
 def read_image(path: str | Path) -> Picture:

@@ -20,6 +20,7 @@ __all__ = [
     "INTERLACED_FIELD_ORDERS",
     "SWS_MATRICES",
     "content_light",
+    "describe",
     "mastering_display",
     "number_of",
     "read_chroma_location",
@@ -109,21 +110,26 @@ def content_light(data: bytes) -> tuple[int, int] | None:
     return (largest, average) if largest or average else None
 
 
-def read_chroma_location(container: av.container.InputContainer, index: int) -> str | None:
-    """Where the chroma samples of video stream `index` lie (left, center, topleft...), None if the source is silent.
+def describe(container: av.container.InputContainer, index: int) -> str:
+    """FFmpeg's own description of stream `index`, for what PyAV has no attribute for.
 
-    PyAV has no attribute for it; FFmpeg's own description of the stream does name it at verbose level, so that is
-    what is read. The log level is FFmpeg's global one: it is raised for this one call, under a lock, and put back.
+    The log level is FFmpeg's global one: it is raised for this one call, under a lock, and put back.
     """
     with _LOG_LOCK:
         level = av_logging.get_level()
         av_logging.set_level(av_logging.VERBOSE)
         av_logging.set_libav_level(av_logging.VERBOSE)
         try:
-            described = container.dumps_format()  # type: ignore[attr-defined]
+            described: str = container.dumps_format()  # type: ignore[attr-defined]
         finally:
             av_logging.set_level(level)
             av_logging.set_libav_level(av_logging.INFO)
-    found = re.search(rf"Stream #0:{index}\b.*?: Video: .*?\w+\(([^()]*)\), \d+x\d+", described)
+    found = re.search(rf"^  Stream #0:{index}\b.*?(?=^  Stream #0:|\Z)", described, re.MULTILINE | re.DOTALL)
+    return found.group(0) if found else ""
+
+
+def read_chroma_location(described: str) -> str | None:
+    """Where the chroma samples lie (left, center, topleft...) by `describe`; None if the source is silent."""
+    found = re.search(r": Video: .*?\w+\(([^()]*)\), \d+x\d+", described)
     words = {word.strip() for word in found.group(1).split(",")} if found else set()
     return next((location for location in CHROMA_LOCATIONS if location in words), None)
