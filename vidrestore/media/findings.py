@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from vidrestore.media.damage import Damage
+
 __all__ = ["Finding", "StreamCheck", "Verdict", "VerifyReport", "listed"]
 
 Verdict = Literal["ok", "note", "differs"]
@@ -82,9 +84,13 @@ class VerifyReport:
         losses = list(dict.fromkeys(row.loss or row.name for row in self.differing))
         return f"Lost or changed: {listed(losses)}." if losses else "Nothing was lost."
 
-    def with_notes(self, rows: Iterable[Finding]) -> VerifyReport:
-        """The same report with further rows."""
-        return replace(self, rows=(*self.rows, *rows))
+    def with_damage(self, damage: Iterable[Damage]) -> VerifyReport:
+        """The same report with a note for each damaged place of the source that was restored nevertheless."""
+        notes = (
+            Finding(f"frame {entry.index}", "sound", entry.kind, "note", f"The source is damaged: {str(entry).rstrip('.')}.")
+            for entry in damage
+        )
+        return replace(self, rows=(*self.rows, *notes))
 
     def lines(self) -> list[str]:
         """A few lines for people."""
