@@ -18,6 +18,7 @@ import av.error
 
 from vidrestore.errors import DamagedVideoError
 from vidrestore.media.decode import VideoDecoder, pts_range
+from vidrestore.media.ledger import shows_picture
 from vidrestore.media.probe import MediaInfo, StreamSummary, open_input
 from vidrestore.media.remux import PacketDigest
 
@@ -28,7 +29,7 @@ NO_PTS = -(1 << 63)
 
 TEXT_CODECS = frozenset({"subrip", "srt", "text", "mov_text", "webvtt", "ass", "ssa"})
 
-_WITHOUT_TIMESTAMPS = {"avi", "h264", "hevc", "m4v", "mpegvideo", "obu", "vc1", "yuv4mpegpipe", "mjpeg"}
+_WITHOUT_TIMESTAMPS = {"h264", "hevc", "m4v", "mpegvideo", "obu", "vc1", "yuv4mpegpipe", "mjpeg"}
 """Demuxers that count pictures instead of reading their times: a picture's place is only known when it is decoded."""
 _MARKUP = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
 
@@ -197,7 +198,7 @@ class _Pictures:
     """Collects the restored stream's timestamps, and whether they can be believed."""
 
     def __init__(self, media: MediaInfo) -> None:
-        self._media = media
+        self._media, self._codec = media, media.video.codec
         self._pts = array("q")
         self._last: tuple[int, int] = (NO_PTS, 0)  # pts and duration of the picture shown last
         self._latest = NO_PTS  # pts of the last in the file
@@ -210,8 +211,8 @@ class _Pictures:
         if packet.dts is not None:
             self._first_dts = packet.dts if self._first_dts is None else self._first_dts
             self.decoding_span = (packet.dts + (packet.duration or 0) - self._first_dts) * packet.time_base
-        if packet.is_discard:
-            return  # an edit list hides it
+        if packet.is_discard or not self._shown(packet):
+            return  # an edit list hides it, or it is only there for other pictures to lean on
         if packet.pts is None:
             self._doubtful = True
             return
@@ -222,6 +223,13 @@ class _Pictures:
         self._pts.append(packet.pts)
         self._last = max(self._last, (packet.pts, packet.duration or 0))
         self._latest = packet.pts
+
+    def _shown(self, packet: av.Packet) -> bool:
+        """False for the hidden pictures of VP8 and VP9, where one header byte says so (see ledger.py)."""
+        if self._codec not in ("vp8", "vp9") or not packet.size:
+            return True
+        payload = memoryview(packet)  # type: ignore[arg-type]
+        return shows_picture(self._codec, payload[:4].tobytes(), payload[-1])
 
     def timeline(self, start: float, duration: float | None) -> Timeline | None:
         """None: it takes a decoder to tell."""
