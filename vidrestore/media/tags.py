@@ -18,6 +18,7 @@ __all__ = [
     "CHROMA_LOCATIONS",
     "HDR_TRANSFERS",
     "INTERLACED_FIELD_ORDERS",
+    "LOG_LOCK",
     "SWS_MATRICES",
     "content_light",
     "describe",
@@ -78,7 +79,7 @@ INTERLACED_FIELD_ORDERS = frozenset({2, 3, 4, 5})
 SWS_MATRICES = {"bt601": 5, "bt709": 1, "bt2020": 9}
 """SWS_CS_ITU601, SWS_CS_ITU709, SWS_CS_BT2020."""
 
-_LOG_LOCK = Lock()
+LOG_LOCK = Lock()
 
 
 def number_of(names: dict[int, str], name: str | None, unspecified: int = 2) -> int:
@@ -115,7 +116,7 @@ def describe(container: av.container.InputContainer, index: int) -> str:
 
     The log level is FFmpeg's global one: it is raised for this one call, under a lock, and put back.
     """
-    with _LOG_LOCK:
+    with LOG_LOCK:
         level = av_logging.get_level()
         av_logging.set_level(av_logging.VERBOSE)
         av_logging.set_libav_level(av_logging.VERBOSE)
