@@ -10,7 +10,7 @@ from math import atan2, degrees, hypot
 import av
 
 from vidrestore.media.findings import Finding, StreamCheck, VerifyReport, listed
-from vidrestore.media.inventory import Inventory, StreamContent, Timeline, kind_of
+from vidrestore.media.inventory import NO_PTS, Inventory, StreamContent, Timeline, kind_of
 from vidrestore.media.metadata import free_keys
 from vidrestore.media.probe import Chapter, MediaInfo, StreamSummary
 from vidrestore.media.promise import Promise, PromisedChapter, PromisedStream
@@ -294,11 +294,16 @@ def _times(
     slack = tick + (stream.time_base / 2 if (shift + promise.told_shift) else 0)
     if stream.pts is not None and len(stream.pts) == len(content.pts) and not _SAMPLES.match(stream.codec):
         worst, at = largest_error(stream.pts, stream.time_base, content.pts, tick, shift)
+        timeless = sum(there != NO_PTS and here == NO_PTS for there, here in zip(stream.pts, content.pts, strict=True))
         cells = name, f"{len(stream.pts)} times", "exact" if not worst else f"at most {_milli(worst)} off"
-        if worst <= slack:
+        if worst <= slack and not timeless:
             yield Finding(*cells)
         else:
-            told = f"Packet {at} of {stream.source} is {_milli(worst)} away from its time."
+            told = (
+                f"{timeless} packets of {stream.source} lost their times."
+                if timeless
+                else f"Packet {at} of {stream.source} is {_milli(worst)} away from its time."
+            )
             yield Finding(*cells, "differs", told, f"times of {stream.source}")
     if stream.first is None or content.first is None or kind_of(stream.source) not in ("audio", "subtitle", "video"):
         return

@@ -7,7 +7,6 @@ that grows. A whole file may also be moved by one constant shift.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -94,7 +93,9 @@ def largest_error(
     unit = lcm(expected_base.denominator, found_base.denominator, shift.denominator)
     up, down, offset = int(expected_base * unit), int(found_base * unit), int(shift * unit)
     worst, at = 0, None
-    for index, (wanted, written) in enumerate(_timed(expected, found)):
+    for index, (wanted, written) in enumerate(zip(expected, found, strict=True)):
+        if NO_PTS in (wanted, written):
+            continue
         error = abs(written * down - (wanted * up - offset))
         if error > worst:
             worst, at = error, index
@@ -118,9 +119,3 @@ def _spread(expected: array[int], expected_base: Fraction, found: array[int], fo
 def _scaled(pts: array[int], time_base: Fraction, unit: int, add: Fraction) -> list[int]:
     factor, offset = int(time_base * unit), int(add * unit)
     return [stamp * factor + offset for stamp in pts]
-
-
-def _timed(expected: array[int], found: array[int]) -> Iterator[tuple[int, int]]:
-    for wanted, written in zip(expected, found, strict=True):
-        if wanted != NO_PTS and written != NO_PTS:
-            yield wanted, written
