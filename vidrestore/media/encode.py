@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -14,21 +14,21 @@ import av
 import av.error
 import numpy as np
 
+from vidrestore.config import Damage as OnDamage
 from vidrestore.config import EncodeConfig
-from vidrestore.errors import EmptyVideoError, OutOfMemoryError, UnsupportedStreamError, VidrestoreError
+from vidrestore.errors import EmptyVideoError, MediaError, OutOfMemoryError, UnsupportedStreamError, VidrestoreError
+from vidrestore.media.containers import FORMATS, Container
 from vidrestore.media.convert import FromRGB
 from vidrestore.media.decode import pts_range
 from vidrestore.media.encoders import choose_pixel_format, configure, encoder_options, find_encoder, output_color, settle_encode
-from vidrestore.media.metadata import file_metadata, free_keys, shifted_chapters, stream_metadata
-from vidrestore.media.probe import MediaInfo, StreamSummary, open_input
-from vidrestore.media.remux import CopiedStream, StreamCopier, plan_streams
-from vidrestore.media.target import CONTAINERS, PendingFile, check_target, storage_error
+from vidrestore.media.muxer import Muxer, Span
+from vidrestore.media.probe import MediaInfo
+from vidrestore.media.streams import StreamPlan, check_streams
+from vidrestore.media.target import PendingFile, check_target, muxer_of, storage_error
 from vidrestore.media.verify import VerifyReport, verify
 from vidrestore.types import Frame, StreamInfo
 
 __all__ = ["VideoWriter"]
-
-_LARGEST_TIMESCALE = 10_000_000
 
 
 class VideoWriter:
@@ -38,27 +38,32 @@ class VideoWriter:
     hidden temporary name in the target folder; `finish` verifies it and gives it its name. Leaving the context without
     `finish`, or by any error, removes it.
 
-    Timestamps: the whole source keeps its own, to the tick in mp4 and mov, to the nearest millisecond in mkv. With
-    `start`, that moment becomes 0: one shift, the same for all streams, so that sound and picture stay together; the
-    first audio packet may then begin a little before 0, as it contains the moment. Where an mkv file would need a time
-    before 0, which it cannot hold, everything is moved later by the same few milliseconds. The shift is in the
-    report.
+    Timestamps: the whole source keeps its own, to the tick in mp4, mov and ivf, to the nearest millisecond in mkv and webm,
+    to the nearest 1/90000 s in ts. With `start`, that moment becomes 0: one shift, the same for all streams, so that sound and
+    picture stay together; the first audio packet may then begin a little before 0, as it contains the moment. Where a file
+    would need a time before 0, which only mp4 and mov can hold, everything is moved later by the same few milliseconds.
+    avi and raw streams have no timestamps: there pictures must come at a constant rate, and the first is at 0. The shift is in
+    the report.
 
     Args:
-        target: the output, .mp4, .mov or .mkv.
+        target: the output; see `containers.CONTAINERS` for the extensions.
         source: the input, whose other streams, chapters and metadata are copied.
         info: the picture as it leaves the engines (size may differ from the source's; time base may not).
         encode: codec, quality, threads.
         start, duration: the range being restored, as given to VideoDecoder.
-        strip_location: leave out location metadata and data tracks.
+        strip_location: leave out location metadata, data tracks, and subtitles that hold positions.
         overwrite: replace an existing output.
         comment: goes into the output's `comment`, after the source's own: which engines ran.
+        container: extension whose format is written, whatever the target's name.
+        drop_streams: numbers and kinds of streams to leave out, `chapters`, `alpha`.
+        on_damage: for the copied streams: stop at a damaged packet, or copy what can be read and list it.
 
     Raises:
         UsageError, SameFileError, OutputExistsError, FolderMissingError, NotWritableError: see `check_target`.
         UnsupportedStreamError: the container cannot hold a stream.
         UnknownCodecError: no such encoder in this build.
         DiskFullError, StorageError, OutOfMemoryError: while writing.
+        MediaError: from `write`: pictures at a varying rate for a container that cannot say so.
         VerificationError: from `finish`; nothing is left under the name.
     """
 
@@ -74,30 +79,42 @@ class VideoWriter:
         strip_location: bool = False,
         overwrite: bool = False,
         comment: str = "",
+        container: str | None = None,
+        drop_streams: Collection[str] = (),
+        on_damage: OnDamage = "stop",
     ) -> None:
-        self.target, self.source, self.info = Path(target), source, info
-        check_target(self.target, source.path, overwrite)
-        self._format = CONTAINERS[self.target.suffix.lower()]
-        encode = settle_encode(encode, info, self._format)
-        self._encoder = find_encoder(encode, self._format)
-        self._pixel_format, format_notice = choose_pixel_format(info, encode)
-        plan = plan_streams(source, self._format, strip_location)
-        self.notices: tuple[str, ...] = (*([format_notice] if format_notice else []), *plan.notices)
-        if start > 0 and (cut := [stream for stream in plan.copied if stream.type == "video" and not stream.attached_picture]):
-            names = ", ".join(map(str, cut))
-            self.notices += (f"Copied pictures ({names}) begin with their first key picture in the range.",)
-        self._color = output_color(info)
-        self._first, self._end = pts_range(source, start, duration)
-        self._expected: list[tuple[int, Fraction]] = []
+        self.target, self.source = Path(target), source
+        if "alpha" in {word.strip().lower() for word in drop_streams}:
+            info = replace(info, alpha=False)
+        self.info = info
+        check_target(self.target, source.path, overwrite, container=container)
+        key = muxer_of(self.target, container)
+        self._format: Container = FORMATS[key]
+        self._settle_encoding(encode)
+        plan = check_streams(source, info, key, drop_streams=drop_streams, strip_location=strip_location, start=start)
+        self._notices += (*plan.notices, *_cut_notice(plan, start))
+        self._time_base = 1 / Fraction(info.frame_rate or 1) if self._format.constant_rate else info.time_base
+        self._stamps = array("q")
         self._durations: dict[int, int] = {}
-        self._tracks: dict[int, CopiedStream] = {}
-        self._video: Any = None
-        self._copier: StreamCopier | None = None
-        self._container: av.container.OutputContainer | None = None
+        self._last_duration: int | None = None
+        self._mark = bool(comment)
         self._from_rgb = FromRGB(info.width, info.height, self._pixel_format, self._color)
-        self._pending = PendingFile(self.target, overwrite)
+        tick = source.video.time_base
+        span = Span(*(None if end is None else end * tick for end in pts_range(source, start, duration)))
+        self._pending = PendingFile(self.target, overwrite, self._format.extension if container else None)
+        self._muxer = Muxer(
+            self._pending.path,
+            source,
+            info,
+            self._format,
+            plan,
+            span,
+            strip_location=strip_location,
+            comment=comment,
+            on_damage=on_damage,
+        )
         try:
-            self._open(plan.copied, encode, strip_location, comment)
+            self._video = self._muxer.open(self._add_picture, {})
         except BaseException as error:
             self.close()
             raise self._explained(error) from None
@@ -111,28 +128,31 @@ class VideoWriter:
     @property
     def shift(self) -> Fraction:
         """Seconds taken off every source timestamp."""
-        return self._shift
+        return self._muxer.shift
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know of the output, so far."""
+        return (*self._notices, *self._muxer.notices)
 
     def write(self, frame: Frame) -> None:
-        """Encode one picture: `frame.data` (3, H, W) uint8 RGB, numpy or a torch tensor in host memory.
+        """Encode one picture: `frame.data` (3, H, W) RGB, uint8 or uint16 full scale, numpy or a torch tensor in host memory.
 
         Pictures come in order, their pts rising. Raises ValueError for a wrong shape, type or order: a fault of the
         caller, not of the file.
         """
-        if self._container is None:
+        if not self._muxer.is_open:
             raise ValueError("the writer is closed")
-        picture = self._from_rgb(self._pixels(frame))
-        moment = frame.pts * frame.time_base - self._shift
-        ticks = moment / self.info.time_base
-        if ticks.denominator != 1:
-            raise ValueError(f"frame {frame.index}: its pts is no whole number of ticks of {self.info.time_base}")
-        pts = int(ticks)
-        if self._expected and pts <= self._expected[-1][0]:
+        picture = self._from_rgb(self._pixels(frame), frame.alpha, frame.captions)
+        pts = self._place(frame)
+        if self._stamps and pts <= self._stamps[-1]:
             raise ValueError(f"frame {frame.index}: its pts does not rise")
-        picture.pts, picture.time_base = pts, self.info.time_base
+        picture.pts, picture.time_base = pts, self._time_base
+        self._last_duration = None
         if frame.duration:
-            self._durations[pts] = frame.duration
-        self._expected.append((pts, self.info.time_base))
+            self._last_duration = max(1, round(frame.duration * frame.time_base / self._time_base))
+            self._durations[pts] = self._last_duration
+        self._stamps.append(pts)
         try:
             self._mux(self._video.encode(picture))
         except BaseException as error:
@@ -145,16 +165,14 @@ class VideoWriter:
         `before_naming` is called when the file is verified and nothing but its name is missing: the moment from which on a
         caller can no longer say that there is no output.
         """
-        if self._container is None:
+        if not self._muxer.is_open:
             raise ValueError("the writer is closed")
-        if not self._expected:
+        if not self._stamps:
             self.close()
             raise EmptyVideoError(f"No picture was written to {self.target}.")
         try:
             self._mux(self._video.encode(None))
-            self._copy_until(None)
-            self._container.close()
-            self._container = None
+            self._muxer.finish()
             report = self._verified()
             if before_naming is not None:
                 before_naming()
@@ -167,162 +185,86 @@ class VideoWriter:
 
     def close(self) -> None:
         """Let go of both files; removes what was written unless `finish` succeeded."""
-        container, self._container = self._container, None
-        if container is not None:
-            # The file is thrown away: why it could not be closed was said already, or does not matter.
-            with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
-                container.close()
-        if self._copier is not None:
-            self._copier.close()
+        self._muxer.close()
         self._pending.discard()
 
     # -- opening ------------------------------------------------------------------------------------------------
 
-    def _open(self, copied: tuple[StreamSummary, ...], encode: EncodeConfig, strip_location: bool, comment: str) -> None:
-        metadata = file_metadata(self.source, comment, strip_location)
-        self._container = container = av.open(
-            f"file:{self._pending.path}", "w", format=self._format, container_options=self._muxer_options(metadata)
-        )
-        # The templates of copied streams must stay open until the header is written.
-        with open_input(self.source.path) as template:
-            wanted = {summary.index for summary in copied}
-            for summary in self.source.streams:
-                if summary.index == self.source.video_index:
-                    self._add_video(encode, strip_location)
-                elif summary.index in wanted:
-                    self._add_copy(summary, template.streams[summary.index], strip_location)
-            container.metadata.update(metadata)
-            self._settle_shift()
-            self._chapters = shifted_chapters(self.source.chapters, self._shift, *self._span())
-            container.set_chapters(self._chapters)  # type: ignore[arg-type]
-            container.start_encoding()
+    def _settle_encoding(self, encode: EncodeConfig) -> None:
+        muxer = self._format.muxer
+        self._encode = encode = settle_encode(encode, self.info, muxer)
+        if encode.codec not in self._format.pictures:
+            held = ", ".join(sorted(self._format.pictures))
+            raise UnsupportedStreamError(
+                f"{self._format} cannot hold {encode.codec} video.", f"Use --codec ({held}) or another --container."
+            )
+        self._encoder = find_encoder(encode, muxer)
+        self._pixel_format, notice = choose_pixel_format(self.info, encode)
+        self._color = output_color(self.info)
+        self._notices: tuple[str, ...] = (notice,) if notice else ()
 
-    def _muxer_options(self, metadata: dict[str, str]) -> dict[str, str]:
-        options = {"fflags": "+bitexact"}
-        if self._format == "matroska":
-            options["default_mode"] = "passthrough"
-            return options
-        flags = "+faststart"
-        free = free_keys(self._format, metadata)
-        if free and self._format == "mp4" and any(stream.attached_picture for stream in self.source.streams):
-            # The muxer writes either cover art or free keys. Pictures are footage, so the words give way.
-            self.notices += (f"Beside cover art, .mp4 cannot hold the metadata {', '.join(sorted(free))}; .mkv can.",)
-        elif free:
-            flags += "+use_metadata_tags"
-        # Edit lists count in the movie's timescale; the usual 1/1000 would round the first pts.
-        bases = [self.info.time_base, *(stream.time_base for stream in self.source.streams if stream.type == "audio")]
-        scale = math.lcm(*(base.denominator for base in bases))
-        scale = scale if scale <= _LARGEST_TIMESCALE else self.info.time_base.denominator
-        return {**options, "movflags": flags, "movie_timescale": str(scale * math.ceil(1000 / scale))}
-
-    def _add_video(self, encode: EncodeConfig, strip_location: bool) -> None:
-        assert self._container is not None
-        options = encoder_options(encode)
+    def _add_picture(self, file: av.container.OutputContainer) -> Any:
+        options = encoder_options(self._encode)
         if self._color.chroma_location:
             options["chroma_sample_location"] = self._color.chroma_location
-        self._video = self._container.add_stream(
-            self._encoder.name, rate=self.info.frame_rate or 25, options=options, time_base=self.info.time_base
+        if self._format.muxer == "avi":
+            options["bf"] = "0"  # without timestamps nobody can tell when a picture that was reordered is to be shown
+        stream: Any = file.add_stream(
+            self._encoder.name, rate=self.info.frame_rate or 25, options=options, time_base=self._time_base
         )
-        configure(self._video, self.info, self._color, self._pixel_format, encode)
-        summary = self.source.streams[self.source.video_index]
-        self._video.metadata.update(stream_metadata(summary, strip_location))
-        self._video.disposition = _disposition(summary)
-        if self.source.display_matrix is not None:
-            self._video.set_display_matrix(self.source.display_matrix)
-
-    def _add_copy(self, summary: StreamSummary, template: Any, strip_location: bool) -> None:
-        assert self._container is not None
-        metadata = stream_metadata(summary, strip_location)
-        if summary.attached_picture and self._format == "matroska":
-            self._add_cover_attachment(summary, metadata)
-            return
-        try:
-            stream: Any = self._container.add_stream_from_template(template, opaque=True)
-        except ValueError:
-            raise UnsupportedStreamError(
-                f"A {self.target.suffix} file cannot hold {summary}.",
-                "Write to .mkv, which holds nearly every stream."
-                if self._format != "matroska"
-                else "Write to .mp4 or .mov instead.",
-            ) from None
-        stream.metadata.clear()
-        stream.metadata.update(metadata)
-        stream.disposition = _disposition(summary)
-        self._tracks[summary.index] = CopiedStream(summary, stream, stream.index)
-        if summary.type == "attachment":
-            self._tracks[summary.index].digest.update(template.data)
-
-    def _add_cover_attachment(self, summary: StreamSummary, metadata: dict[str, str]) -> None:
-        """Matroska keeps cover art as an attached file, not as a packet."""
-        assert self._container is not None
-        with open_input(self.source.path) as container:
-            payload = next(bytes(packet) for packet in container.demux(container.streams[summary.index]) if packet.size)
-        kind = "png" if summary.codec == "png" else "jpeg"
-        name = metadata.get("filename", f"cover.{kind.replace('jpeg', 'jpg')}")
-        stream = self._container.add_attachment(name, metadata.get("mimetype", f"image/{kind}"), payload)
-        track = CopiedStream(summary, stream, stream.index)
-        track.digest.update(payload)
-        self._tracks[summary.index] = track
-
-    def _settle_shift(self) -> None:
-        first, end = self._span()
-        self._shift = first or Fraction(0)
-        attachment = av.stream.AttachmentStream  # written with the header, not by packet
-        packets = {index: track for index, track in self._tracks.items() if not isinstance(track.output, attachment)}
-        self._copier = StreamCopier(self.source, packets, self._shift, first, end)
-        if self._format == "matroska":
-            begins = self._copier.earliest()
-            if self._first is None:
-                begins = min(begins, self.source.start_time)
-            if begins < 0:
-                self._shift -= Fraction(math.ceil(-begins * 1000), 1000)
-                self._shift = self._whole_ticks(self._shift)
-                self._copier.shift = self._shift
-
-    def _whole_ticks(self, shift: Fraction) -> Fraction:
-        """`shift`, lowered so far that it is a whole number of ticks of the picture."""
-        return math.floor(shift / self.info.time_base) * self.info.time_base
-
-    def _span(self) -> tuple[Fraction | None, Fraction | None]:
-        """The range in seconds of the source's timeline."""
-        base = self.source.video.time_base
-        return None if self._first is None else self._first * base, None if self._end is None else self._end * base
+        configure(stream, replace(self.info, time_base=self._time_base), self._color, self._pixel_format, self._encode)
+        return stream
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def _pixels(self, frame: Frame) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def _pixels(self, frame: Frame) -> np.ndarray[Any, np.dtype[Any]]:
         data = frame.data if isinstance(frame.data, np.ndarray) else frame.data.numpy()
         wanted = (3, self.info.height, self.info.width)
-        if data.shape != wanted or data.dtype != np.uint8:
-            raise ValueError(f"frame {frame.index} is {data.dtype} {data.shape}, the writer takes uint8 {wanted}")
+        if data.shape != wanted or data.dtype not in (np.uint8, np.uint16):
+            raise ValueError(f"frame {frame.index} is {data.dtype} {data.shape}, the writer takes uint8 or uint16 {wanted}")
         return data.transpose(1, 2, 0)
 
+    def _place(self, frame: Frame) -> int:
+        """The picture's pts in the output, in ticks of its time base."""
+        if self._format.constant_rate:
+            return self._place_by_count(frame)
+        ticks = (frame.pts * frame.time_base - self.shift) / self._time_base
+        if ticks.denominator != 1:
+            raise ValueError(f"frame {frame.index}: its pts is no whole number of ticks of {self._time_base}")
+        return int(ticks)
+
+    def _place_by_count(self, frame: Frame) -> int:
+        """Where there are no timestamps, the next picture of the constant rate; refused if it is due at another moment."""
+        moment = frame.pts * frame.time_base
+        if not self._stamps and moment != self.shift:
+            self._muxer.begin_at(moment)
+        due = self.shift + len(self._stamps) * self._time_base
+        if abs(moment - due) > max(self.info.time_base, frame.time_base):
+            self.close()
+            raise MediaError(
+                f"{self._format} needs pictures at a constant rate; frame {frame.index} comes at {float(moment):.4f} s instead "
+                f"of {float(due):.4f} s.",
+                "Add --cfr, or write to .mp4 or .mkv.",
+            )
+        return len(self._stamps)
+
     def _mux(self, packets: list[av.Packet]) -> None:
-        """Write encoded pictures, and before each what the other streams have up to its decoding time."""
-        assert self._container is not None
         for packet in packets:
             duration = self._durations.pop(packet.pts, None) if packet.pts is not None else None
-            if duration:
+            if duration and not self._format.constant_rate:
                 packet.duration = duration
-            if packet.dts is not None:
-                self._copy_until(packet.dts * packet.time_base)
-            self._container.mux(packet)
-
-    def _copy_until(self, moment: Fraction | None) -> None:
-        assert self._container is not None and self._copier is not None
-        for packet in self._copier.until(moment):
-            self._container.mux(packet)
+        self._muxer.mux(packets)
 
     def _verified(self) -> VerifyReport:
         return verify(
             self.source,
             self._pending.path,
-            self._expected,
-            copied=list(self._tracks.values()),
-            shift=self._shift,
+            (self._stamps, self._time_base),
+            copied=list(self._muxer.tracks.values()),
+            shift=self.shift,
             info=self.info,
             color=self._color,
-            chapters=self._chapters,
+            chapters=self._muxer.chapters,
             notices=self.notices,
         )
 
@@ -335,5 +277,8 @@ class VideoWriter:
         return storage_error(error, self.target)
 
 
-def _disposition(summary: StreamSummary) -> int:
-    return sum(int(av.stream.Disposition[name]) for name in summary.disposition)
+def _cut_notice(plan: StreamPlan, start: float) -> tuple[str, ...]:
+    cut = [stream for stream in plan.copied if stream.type == "video" and not stream.attached_picture]
+    if start <= 0 or not cut:
+        return ()
+    return (f"Copied pictures ({', '.join(map(str, cut))}) begin with their first key picture in the range.",)

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from vidrestore.media.containers import Container
 from vidrestore.media.probe import Chapter, MediaInfo, StreamSummary
+from vidrestore.media.timecode import moved_timecode
 
-__all__ = ["file_metadata", "free_keys", "shifted_chapters", "stream_metadata"]
+__all__ = ["file_metadata", "free_keys", "lost_keys", "moved_timecodes", "shifted_chapters", "stream_metadata"]
 
 # Facts about the old file's structure, or statistics of its streams: wrong in the new one, rewritten by the muxer.
 _STRUCTURE = re.compile(
@@ -56,6 +58,42 @@ def free_keys(container: str, metadata: Mapping[str, str]) -> set[str]:
     if container == "mov":
         return set(metadata) - _MUXER_KEYS
     return set(metadata) - _MP4_KEYS - _MUXER_KEYS if container == "mp4" else set()
+
+
+def lost_keys(container: Container, metadata: Mapping[str, str]) -> set[str]:
+    """The keys that a container has no place for."""
+    if container.metadata is True:
+        return set()
+    held = container.metadata or frozenset()
+    return {key for key in metadata if key.lower() not in held}
+
+
+def moved_timecodes(
+    words: Mapping[str, str], elapsed: Fraction, rate: Fraction | None, container: Container
+) -> tuple[dict[str, str], str | None]:
+    """`words` with the timecode of the picture `elapsed` seconds later, and a notice (or None) where it cannot be kept.
+
+    mp4 and mov make a timecode track of it, and take drop-frame labels at multiples of 30 pictures a second only.
+    """
+    moved, notice = dict(words), None
+    for key, label in words.items():
+        if key.lower() != "timecode":
+            continue
+        later = moved_timecode(label, elapsed, rate) if rate else None
+        dropping = any(mark in label for mark in ";,.")
+        if container.muxer in ("mp4", "mov") and (later is None or (dropping and rate and round(rate) % 30)):
+            notice = f"The timecode {label} does not fit {_rate_text(rate)} and is left out."
+            del moved[key]
+        elif later is not None:
+            moved[key] = later
+        elif elapsed:
+            notice = f"The timecode {label} could not be moved to the first picture of the range and is left out."
+            del moved[key]
+    return moved, notice
+
+
+def _rate_text(rate: Fraction | None) -> str:
+    return "an unknown picture rate" if rate is None else f"{float(rate):.3f} pictures a second"
 
 
 def shifted_chapters(

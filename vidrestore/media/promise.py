@@ -15,7 +15,7 @@ from vidrestore.media.inventory import NO_PTS, Inventory, StreamContent, Timelin
 from vidrestore.media.metadata import file_metadata, shifted_chapters
 from vidrestore.media.probe import Chapter, MediaInfo, StreamSummary
 from vidrestore.media.remux import CopiedStream
-from vidrestore.media.remux import _is_chapter_track as is_chapter_track
+from vidrestore.media.streams import is_chapter_track
 from vidrestore.types import ColorSpec, StreamInfo
 
 __all__ = ["Promise", "PromisedChapter", "PromisedStream", "promise_of_run", "promise_of_source"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -12,105 +12,21 @@ from typing import Any
 import av
 import av.error
 
-from vidrestore.errors import DamagedVideoError, UnsupportedStreamError
+from vidrestore.config import Damage as OnDamage
+from vidrestore.errors import DamagedVideoError
+from vidrestore.media.digest import PacketDigest
 from vidrestore.media.probe import MediaInfo, StreamSummary, open_input
+from vidrestore.media.streams import StreamPlan, check_streams, kept_streams, plan_streams
+from vidrestore.media.subtitles import SubtitleConverter
 
-__all__ = ["CopiedStream", "PacketDigest", "StreamCopier", "StreamPlan", "plan_streams"]
+__all__ = ["CopiedStream", "PacketDigest", "StreamCopier", "StreamPlan", "check_streams", "kept_streams", "plan_streams"]
 
 _log = logging.getLogger(__name__)
 
 _SUBTITLE_REACH = 10.0
 """Seconds before a cut in which a subtitle that still shows may have begun."""
-
-
-@dataclass(frozen=True)
-class StreamPlan:
-    """What becomes of the source's streams other than the picture."""
-
-    copied: tuple[StreamSummary, ...]
-    notices: tuple[str, ...]
-
-
-def plan_streams(source: MediaInfo, container: str, strip_location: bool) -> StreamPlan:
-    """Decide which streams are copied; raises UnsupportedStreamError for one that cannot be.
-
-    Left out, with a notice: timecode tracks (mp4 and mov write them anew from the timecode tag) and, under
-    `strip_location`, data tracks, since camera telemetry holds positions. The text track that mp4 keeps its chapters in
-    is left out silently: chapters are written anew.
-    """
-    copied, notices = [], []
-    for stream in source.streams:
-        if stream.index == source.video_index:
-            continue
-        if stream.type == "data":
-            if "timecode" in stream.metadata:
-                notices.append(f"{_name(stream)} (timecode track) is not copied; the timecode itself is kept as a tag.")
-                continue
-            if _is_chapter_track(stream, source):
-                continue
-            if strip_location:
-                notices.append(f"{_name(stream)} is left out with the location: data tracks may hold positions.")
-                continue
-            if container == "matroska":
-                raise UnsupportedStreamError(f"An .mkv file cannot hold {stream}.", "Write to .mp4 or .mov instead.")
-        elif stream.type not in ("video", "audio", "subtitle", "attachment") or (
-            not stream.decodable and stream.type != "attachment"
-        ):
-            raise UnsupportedStreamError(f"{_name(stream)} is of an unknown kind and cannot be copied.", "Remove it first.")
-        elif stream.attached_picture and container == "mov":
-            raise UnsupportedStreamError(f"A .mov file cannot hold cover art ({stream}).", "Write to .mp4 or .mkv.")
-        elif stream.type == "attachment" and container != "matroska":
-            raise UnsupportedStreamError(f"A .{container} file cannot hold {stream}.")
-        copied.append(stream)
-    return StreamPlan(tuple(copied), tuple(notices))
-
-
-def _name(stream: StreamSummary) -> str:
-    return str(stream).capitalize()
-
-
-def _is_chapter_track(stream: StreamSummary, source: MediaInfo) -> bool:
-    """Whether the samples are the chapters' titles: telemetry may have as many samples as there are chapters."""
-    if "mov" not in source.container or not source.chapters or stream.packets != len(source.chapters):
-        return False
-    with open_input(source.path) as container, source.path.open("rb") as file:
-        samples = []
-        for entry in container.streams[stream.index].index_entries:  # FFmpeg reads such a track itself, and hands out a part
-            file.seek(entry.pos)
-            samples.append(file.read(min(entry.size, 2 + 0xFFFF)))
-    return [_text_of(sample) for sample in samples] == [chapter.metadata.get("title", "") for chapter in source.chapters]
-
-
-def _text_of(sample: bytes) -> str:
-    """The words of a QuickTime text sample: a length of 16 bits, then UTF-8, or UTF-16 behind a byte-order mark."""
-    words = sample[2 : 2 + int.from_bytes(sample[:2], "big")]
-    wide = words.startswith((b"\xfe\xff", b"\xff\xfe"))
-    return words.decode("utf-16" if wide else "utf-8", errors="replace").partition("\0")[0]
-
-
-class PacketDigest:
-    """Count and sha256 of a stream's payload, equal on both sides of a muxer that only moves packets.
-
-    ADTS headers do not count (mp4 and mkv keep AAC without them), nor do the empty mov_text samples that fill the gaps
-    between subtitles.
-    """
-
-    def __init__(self, codec: str) -> None:
-        self._codec = codec
-        self._hash = hashlib.sha256()
-        self.packets = 0
-
-    def update(self, payload: bytes) -> None:
-        if self._codec == "mov_text" and payload == b"\0\0":
-            return
-        if self._codec == "aac" and len(payload) > 7 and payload[0] == 0xFF and payload[1] & 0xF6 == 0xF0:
-            payload = payload[7 if payload[1] & 1 else 9 :]
-        self._hash.update(len(payload).to_bytes(4, "big"))
-        self._hash.update(payload)
-        self.packets += 1
-
-    def hexdigest(self) -> str:
-        return self._hash.hexdigest()
+NO_PTS = -(1 << 63)
+"""AV_NOPTS_VALUE: stands for a packet without a timestamp."""
 
 
 @dataclass
@@ -121,17 +37,37 @@ class CopiedStream:
     output: Any
     """PyAV's output stream."""
     output_index: int
+    converted: str | None = None
+    """Codec that a text subtitle is written in, None where it is copied as it is."""
     digest: PacketDigest = field(init=False)
-    first: Fraction | None = None
-    """Output time of the first packet, in seconds."""
+    """Of the payloads as handed to the muxer."""
+    moments: array[int] = field(init=False)
+    """Output pts of every packet that counts in `digest`, in ticks of `time_base`; NO_PTS for one that has none."""
+    time_base: Fraction = field(init=False)
+    converter: SubtitleConverter | None = None
 
     def __post_init__(self) -> None:
-        self.digest = PacketDigest(self.source.codec)
+        self.digest = PacketDigest(self.converted or self.source.codec)
+        self.moments = array("q")
+        self.time_base = self.source.time_base
+
+    @property
+    def first(self) -> Fraction | None:
+        """Output time of the first packet, in seconds."""
+        ticks = next((ticks for ticks in self.moments if ticks != NO_PTS), None)
+        return None if ticks is None else ticks * self.time_base
 
     @property
     def sets_the_beginning(self) -> bool:
         """False for cover art, which has no time, and subtitles, which are clipped to the range."""
         return self.source.type in ("audio", "video") and not self.source.attached_picture
+
+    def count(self, packet: av.Packet) -> None:
+        """Remember a packet that goes to the muxer."""
+        before = self.digest.packets
+        self.digest.update(bytes(packet))
+        if self.digest.packets > before:
+            self.moments.append(NO_PTS if packet.pts is None else packet.pts)
 
 
 class StreamCopier:
@@ -144,6 +80,8 @@ class StreamCopier:
         first, end: seconds of the source's timeline between which packets are kept, None for no limit. The packet that
             contains `first` is kept whole; subtitles are clipped to the range; other pictures begin with their first key
             picture in it, since what comes before that could not be decoded.
+        on_damage: stop at a damaged packet, or copy what can be read, and list it in `notices`.
+        together: the output has no timestamps: each stream begins with the packet whose start is nearest to `first`.
     """
 
     def __init__(
@@ -153,20 +91,27 @@ class StreamCopier:
         shift: Fraction,
         first: Fraction | None,
         end: Fraction | None,
+        *,
+        on_damage: OnDamage = "stop",
+        together: bool = False,
     ) -> None:
         self._tracks = tracks
         self._source = source
         self._first, self._end = first, end
+        self._on_damage, self._together = on_damage, together
         self.shift = shift
+        self._damaged: dict[int, int] = {}
+        self._broke_off = ""
         self._container: av.container.InputContainer | None = None
         self._packets: Iterator[av.Packet] = iter(())
         self._waiting: list[av.Packet] = []
         self._first_key: dict[int, int] = {}  # pts of the key picture that a copied video begins with, by source index
+        self._durations: dict[int, int] = {}  # of the last packet that had one, by source index
         if tracks:
             self._open()
 
     def _open(self) -> None:
-        self._container = container = open_input(self._source.path)
+        self._container = container = open_input(self._source)
         for stream in container.streams:
             if stream.index not in self._tracks:
                 stream.discard = av.stream.Discard.all
@@ -182,6 +127,20 @@ class StreamCopier:
         if self._container is not None:
             self._container.close()
             self._container = None
+
+    def begin_at(self, moment: Fraction, ranged: bool) -> None:
+        """Make source time `moment` the output's 0, and with `ranged` the beginning of the range; before any packet."""
+        self.shift = moment
+        self._first = moment if ranged else self._first
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """The damage that was met, one sentence for each stream."""
+        said = [
+            f"{count} packets of stream {index} are damaged; they are copied as they are."
+            for index, count in sorted(self._damaged.items())
+        ]
+        return (*said, *([self._broke_off] if self._broke_off else []))
 
     def earliest(self, look_ahead: int = 512) -> Fraction:
         """Output time of the earliest of the first packets, in seconds: negative where audio begins before the picture."""
@@ -200,13 +159,16 @@ class StreamCopier:
         while True:
             packet = self._waiting[0] if self._waiting else next(self._packets, None)
             if packet is None:
-                return
+                break
             if not self._waiting:
                 self._waiting.append(packet)
             if moment is not None and self._moment(packet) - self.shift > moment:
-                return
+                break
             self._waiting.pop(0)
-            yield self._place(packet)
+            yield from self._place(packet)
+        for track in self._tracks.values():
+            if track.converter is not None:
+                yield from self._sent(track, track.converter.due(moment))
 
     def _moment(self, packet: av.Packet) -> Fraction:
         """Source time at which the packet is due, in seconds; cover art, which has none, comes at the beginning."""
@@ -223,14 +185,22 @@ class StreamCopier:
                 packet = next(packets, None)
             except av.error.EOFError:
                 return
+            except MemoryError:
+                raise
             except av.error.FFmpegError as error:
-                raise DamagedVideoError(f"{self._source.path} cannot be read on: {error.strerror}.") from None
+                reason = f"{self._source.path} cannot be read on: {error.strerror}"
+                if self._on_damage == "stop":
+                    raise DamagedVideoError(f"{reason}.") from None
+                self._broke_off = f"{reason}; sound and other streams end there."
+                return
             if packet is None:
                 return
             if packet.size == 0 and packet.pts is None and packet.dts is None:
                 continue  # PyAV's flush packets; cover art has no timestamps either, but it has a payload
-            if packet.is_corrupt:
-                raise DamagedVideoError(f"A packet of stream {packet.stream.index} of {self._source.path} is cut short.")
+            if packet.is_corrupt and self._within(packet):
+                if self._on_damage == "stop":
+                    raise DamagedVideoError(f"A packet of stream {packet.stream.index} of {self._source.path} is cut short.")
+                self._damaged[packet.stream.index] = self._damaged.get(packet.stream.index, 0) + 1
             if self._within(packet):
                 yield packet
 
@@ -240,18 +210,19 @@ class StreamCopier:
             return True
         begin = ticks * packet.time_base
         index = packet.stream.index
+        length = max(packet.duration or 0, 1) * packet.time_base
         if self._first is not None and self._tracks[index].source.type == "video":
             if index not in self._first_key and packet.is_keyframe and begin >= self._first:
                 self._first_key[index] = ticks
             if ticks < self._first_key.get(index, ticks + 1):
                 return False
-        finish = (ticks + max(packet.duration or 0, 1)) * packet.time_base
+        finish = begin + length / 2 if self._together else begin + length
         return (self._first is None or finish > self._first) and (self._end is None or begin < self._end)
 
-    def _place(self, packet: av.Packet) -> av.Packet:
-        """Move a packet to its output stream and time; counts it."""
+    def _place(self, packet: av.Packet) -> list[av.Packet]:
+        """Move a packet to its output stream and time; converts and counts it."""
         track = self._tracks[packet.stream.index]
-        track.digest.update(bytes(packet))
+        track.time_base = packet.time_base
         if track.source.attached_picture or (packet.pts is None and packet.dts is None):
             packet.pts = packet.dts = 0
         else:
@@ -260,10 +231,24 @@ class StreamCopier:
             packet.dts = None if packet.dts is None else packet.dts - offset
             if track.source.type == "subtitle" and self._first is not None:
                 self._clip_subtitle(packet)
-        if track.first is None and packet.pts is not None:
-            track.first = packet.pts * packet.time_base
-        packet.stream = track.output
-        return packet
+            if track.source.type == "audio":
+                self._complete_duration(packet)
+        packets = [packet] if track.converter is None else track.converter.convert(packet)
+        return self._sent(track, packets)
+
+    def _sent(self, track: CopiedStream, packets: list[av.Packet]) -> list[av.Packet]:
+        for packet in packets:
+            track.count(packet)
+            packet.stream = track.output
+        return packets
+
+    def _complete_duration(self, packet: av.Packet) -> None:
+        """Sound without a duration gets that of the packet before: mp4 would hide a last packet that lasts no time."""
+        index = packet.stream.index
+        if packet.duration:
+            self._durations[index] = packet.duration
+        elif index in self._durations:
+            packet.duration = self._durations[index]
 
     def _clip_subtitle(self, packet: av.Packet) -> None:
         """A subtitle that shows when the cut begins starts with the output, and ends when it would have ended."""

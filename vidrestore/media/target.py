@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from vidrestore.errors import (
@@ -18,18 +20,28 @@ from vidrestore.errors import (
     UsageError,
     VidrestoreError,
 )
+from vidrestore.media.containers import CONTAINERS, constant_rate_only, muxer_of
 
-__all__ = ["CONTAINERS", "PendingFile", "check_target", "storage_error"]
-
-CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
-"""Extension of the output to FFmpeg's name of the muxer."""
+__all__ = ["CONTAINERS", "PendingFile", "check_place", "check_target", "constant_rate_only", "muxer_of", "storage_error"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_USUAL_NAME_BYTES = 255
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-def check_target(target: Path, source: Path | None, overwrite: bool = False) -> None:
+def check_target(
+    target: Path,
+    source: Path | None,
+    overwrite: bool = False,
+    *,
+    container: str | None = None,
+    extensions: Collection[str] | None = None,
+) -> None:
     """Raise now what would otherwise go wrong after hours: nothing is written, `source` may be None.
+
+    Args:
+        container: extension whose format is written whatever the name; None: the target's own.
+        extensions: those the writer takes (with their dots, lower case); None: those of muxed files.
 
     Raises:
         UsageError: an unknown extension, or `target` is a folder.
@@ -38,8 +50,15 @@ def check_target(target: Path, source: Path | None, overwrite: bool = False) -> 
         FolderMissingError, NotWritableError: the target folder.
         StorageError: the system refuses the name (too long, for example).
     """
-    if target.suffix.lower() not in CONTAINERS:
-        raise UsageError(f"{target.name} has no extension that can be written.", f"Use one of {', '.join(sorted(CONTAINERS))}.")
+    if extensions is None:
+        muxer_of(target, container)
+    elif (target.suffix.lower() if container is None else f".{container.removeprefix('.').lower()}") not in extensions:
+        raise UsageError(f"{target.name} has no extension that can be written.", f"Use one of {', '.join(sorted(extensions))}.")
+    check_place(target, source, overwrite)
+
+
+def check_place(target: Path, source: Path | None, overwrite: bool = False) -> None:
+    """What `check_target` checks, but for the extension."""
     try:
         _check_place(target, source, overwrite)
     except OSError as error:
@@ -74,11 +93,14 @@ def storage_error(error: Exception, target: Path) -> VidrestoreError:
 
 
 class PendingFile:
-    """A file beside `target` under a hidden temporary name, until `commit` gives it the name or `discard` removes it."""
+    """A file beside `target` under a hidden temporary name, until `commit` gives it the name or `discard` removes it.
 
-    def __init__(self, target: Path, overwrite: bool) -> None:
+    `extension`, with its dot, is what the temporary name ends in, for what tells formats by names; None: the target's own.
+    """
+
+    def __init__(self, target: Path, overwrite: bool, extension: str | None = None) -> None:
         self.target = target
-        self.path = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+        self.path = _temporary_name(target, f".{os.getpid()}.part{target.suffix if extension is None else extension}")
         self._overwrite = overwrite
         try:
             self.path.unlink(missing_ok=True)
@@ -108,3 +130,17 @@ class PendingFile:
     def discard(self) -> None:
         """Remove the temporary file; harmless after `commit`."""
         self.path.unlink(missing_ok=True)
+
+
+def _temporary_name(target: Path, ending: str) -> Path:
+    """`.stem` + `ending` beside `target`; a stem too long for the file system is cut and told apart by a digest."""
+    try:
+        longest = os.pathconf(target.parent, "PC_NAME_MAX")
+    except (OSError, ValueError, AttributeError):  # no such folder, or a system that does not say
+        longest = _USUAL_NAME_BYTES
+    stem = os.fsencode(target.stem)
+    room = longest - len(os.fsencode(ending)) - 1
+    if len(stem) > room:
+        mark = hashlib.sha256(stem).hexdigest()[:8]
+        stem = stem[: max(0, room - len(mark) - 1)].decode(errors="ignore").encode() + f".{mark}".encode()
+    return target.with_name(f".{os.fsdecode(stem)}{ending}")
