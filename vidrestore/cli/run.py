@@ -162,7 +162,7 @@ def report(result: Result, quiet: bool, to_stderr: bool = False) -> None:
 
 def damage_lines(damage: Sequence[dict[str, Any]], most: int = 20) -> list[str]:
     """The damaged frames, one a line; beyond `most` only their number (the JSON result lists all)."""
-    lines = [f"frame {entry['index']} ({entry['seconds']:.3f} s) {entry['kind']}: {entry['reason']}" for entry in damage[:most]]
+    lines = [entry["sentence"] for entry in damage[:most]]
     if len(damage) > most:
         lines.append(f"and {len(damage) - most} more; --json lists them all.")
     return lines

@@ -5,23 +5,28 @@
 2. Pictures without pts follow their predecessor by its duration (by one tick, if that is unknown too). Those at the very
    beginning precede, in the same way, the first that has one; if none has, the first is shown at 0. A stream whose packets
    have decoding times only takes those, in their order.
-3. A pts that does not rise is set one tick after its predecessor. If it lies `LARGEST_STEP_BACK` or more before it, the
-   recording was put together of several; there is no right place for it in one timeline, and it is refused.
+3. A pts that does not rise is set `SMALLEST_STEP` (at least a tick) after its predecessor: less could not be told apart in
+   Matroska. If it lies `LARGEST_STEP_BACK` or more before it, the recording was put together of several; there is no right
+   place for it in one timeline, and it is refused.
 
 What was changed is noted.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 
 from vidrestore.errors import MediaError
 from vidrestore.media.ledger import Slot
 from vidrestore.media.probe import MediaInfo
 
-__all__ = ["LARGEST_STEP_BACK", "Clock"]
+__all__ = ["LARGEST_STEP_BACK", "SMALLEST_STEP", "Clock"]
 
 LARGEST_STEP_BACK = 1
+"""Seconds."""
+SMALLEST_STEP = Fraction(1, 1000)
 """Seconds."""
 _UNTIMED_AT_START = 16
 """Pictures without pts that may wait for the first that has one."""
@@ -77,8 +82,8 @@ class Clock:
             self._say_untimed()
         if self._last is not None and slot.pts <= self._last[0]:
             self._refuse_jump(self._last[0], slot.pts)
-            slot.pts = self._last[0] + 1
-            self._note("Some timestamps do not rise; each of those is set one tick after its predecessor.")
+            slot.pts = self._last[0] + max(1, math.ceil(SMALLEST_STEP / self._media.video.time_base))
+            self._note("Some timestamps do not rise; each of those is set a millisecond after its predecessor.")
         self._last = slot.pts, slot.duration or 1
         return slot
 

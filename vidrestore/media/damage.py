@@ -40,6 +40,7 @@ class Damage:
             "kind": self.kind,
             "reason": self.reason,
             "count": self.count,
+            "sentence": str(self),
         }
 
     def __str__(self) -> str:

@@ -300,9 +300,12 @@ class VideoDecoder:
         else:
             return
         after = None if last is None else last.pts
-        for slot in self._decode(seek_to if after is None else after, False):
-            if slot.gap or after is None or (slot.pts is not None and slot.pts > after):
+        behind = after is None
+        after = after or 0
+        for slot in self._decode(seek_to if behind else after, False):
+            if behind or (slot.pts is not None and slot.pts > after):
                 yield slot
+            behind = behind or (slot.pts is not None and slot.pts >= after)
 
     def _decode(self, seek_to: int | None, frame_threads: bool) -> Iterator[Slot]:
         """Open the file anew and decode it."""
@@ -320,6 +323,11 @@ class VideoDecoder:
                 if slot.picture is not None and self._on_damage == "conceal":
                     decoder.keep_corrupt()
                 yield slot
+        if ledger.left_out:
+            self._note(
+                f"The file begins with {ledger.left_out} pictures that have no timestamp and lean on ones that are not in it; "
+                "no player can show them, and they are left out."
+            )
         if ledger.disordered:
             self._note("The timestamps contradict the order of the pictures; the n-th picture has the n-th timestamp.")
 

@@ -56,14 +56,16 @@ def open_decoder(stream: av.VideoStream, info: StreamInfo, limits: LimitsConfig,
         stream: of a container opened by `open_input`.
         info: what the probe said of it.
         limits: the largest picture.
-        threads: how many.
-        frame_threads: decode several pictures at a time: quicker, but after an error sound pictures may be lost.
+        threads: how many, for a decoder that is not FFmpeg's own or with `frame_threads`.
+        frame_threads: decode several pictures at a time: quicker, but after an error sound pictures may be lost. (Slice
+            threads are no way out: FFmpeg's H.264 decoder conceals damage under them without a word.)
     """
     order = int(stream.codec_context.field_order)
     context = transparent_decoder(stream) if info.alpha else None
     context = context or stream.codec_context
-    context.thread_count = threads
-    context.thread_type = "AUTO" if frame_threads else "SLICE"
+    own_threads = context.codec.name.startswith("lib")
+    context.thread_count = threads if frame_threads or own_threads else 1
+    context.thread_type = "FRAME"
     context.options = codec_options(limits)
     unmarked = info.codec not in _MARKS_FIELDS and order in tags.INTERLACED_FIELD_ORDERS
     return Decoder(context, order if unmarked else None)

@@ -1,11 +1,13 @@
 """Which pictures ought to come out of a decoder, and which did: nothing can vanish between the two unseen.
 
-Each packet is sent with a number in place of its pts, which FFmpeg carries through the decoder to its picture, so the two are
-matched without trusting timestamps. (PyAV's `opaque` would be the place for it, but it is freed by a decoder's threads under
-Python's lock, and two decoders that number alike free each other's.) Decoders hand pictures out in display order, each packet's pts is one moment of display:
-the n-th picture shown takes the n-th pts. That is its own in any sound file, and right too where a container stores the order
-of decoding only (AVI) and FFmpeg can but guess which pts belongs to which packet. A moment for which no picture has come while
-`PATIENCE` later ones have is a lost picture.
+Each packet is sent with a number in place of its pts, which FFmpeg carries through the decoder to its picture, so the two
+are matched without trusting timestamps. (PyAV's `opaque` would be the place for it, but it is freed by a decoder's threads
+under Python's lock, and two decoders that number alike free each other's.)
+
+Decoders hand pictures out in display order, and each packet's pts is one moment of display: the n-th picture shown takes the
+n-th pts. That is its own in any sound file, and right too where a container stores the order of decoding only (AVI) and
+FFmpeg can but guess which pts belongs to which packet. A moment for which no picture has come while `PATIENCE` later ones have
+is a lost picture.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ class Slot:
     reason: str | None = None
     """What is wrong with it, without a full stop; None: nothing."""
     gap: bool = False
-    """True: no picture belongs here; the container lost an unknown number of them."""
+    """True: no picture can be put here: the container lost an unknown number of them, or one whose moment nothing tells."""
 
 
 @dataclass
@@ -61,6 +63,8 @@ class Ledger:
         """Whether a picture took another pts than its packet's."""
         self.timed = False
         """Whether any packet had a pts."""
+        self.left_out = 0
+        """Packets at the beginning without a pts, in a stream that has them, which the decoder passed over without complaint."""
         self._codec = codec
         self._next = 0
         self._pending: dict[int, _Sent] = {}
@@ -138,12 +142,13 @@ class Ledger:
             yield slot
 
     def _earlier(self, number: int, slot: Slot) -> list[int]:
-        """Packets whose moment lies before all that are held, in order of display."""
-        if slot.pts is None:
-            return [n for n, sent in self._pending.items() if sent.pts is None and n < number - UNTIMED_PATIENCE]
-        first = min(held.pts for _, held in self._held if held.pts is not None)
-        waiting = [(sent.pts, n) for n, sent in self._pending.items() if sent.pts is not None and sent.pts < first]
-        return [n for _, n in sorted(waiting)]
+        """Packets without a picture whose moment lies before all that are held, in order of display."""
+        if not self.timed:
+            return [n for n in self._pending if n < number - UNTIMED_PATIENCE]
+        untimed = [n for n, sent in self._pending.items() if sent.pts is None and n < number]
+        stamps = [held.pts for _, held in self._held if held.pts is not None]
+        waiting = [(sent.pts, n) for n, sent in self._pending.items() if sent.pts is not None]
+        return untimed + [n for pts, n in sorted(waiting) if stamps and pts < min(stamps)]
 
     def _trade_pts(self, slot: Slot) -> None:
         """The first picture held takes the first moment held."""
@@ -164,9 +169,14 @@ class Ledger:
         second_field = self._codec == "h264" and sent.reason is None and self._fields & {number - 1, number + 1}
         if second_field or (sent.packet is not None and not shows_picture(self._codec, bytes(sent.packet))):
             return
+        untimed = sent.pts is None and self.timed
+        if untimed and number < UNTIMED_PATIENCE and sent.reason is None and self._complaint is None:
+            self.left_out += 1  # cut out of a longer file: Matroska cannot even say when they were shown
+            return
         self._told = True
         reason = sent.reason or self._complaint or "the decoder gave no picture for it"
-        yield Slot(None, sent.pts, sent.duration, reason)
+        # Without a moment of its own it can have a place only where pictures are shown one after the other, without any.
+        yield Slot(None, sent.pts, sent.duration, reason, gap=untimed)
 
 
 def _is_shown(codec: str, packet: av.Packet) -> bool:

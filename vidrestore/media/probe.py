@@ -123,7 +123,7 @@ class MediaInfo:
     crop: Crop | None = None
     """What the container cuts off the decoder's pictures; `video` has the size that is left."""
     promised_frames: int | None = None
-    """Number of pictures that the header counts; None if it does not."""
+    """Number of pictures by the index of an mp4 or mov file, those that an edit list hides included; None elsewhere."""
     dolby_vision_only: bool = False
     """Whether the picture is one that only Dolby Vision's metadata turns into the right colours (profile 5)."""
 
@@ -265,7 +265,7 @@ def probe(path: str | Path, *, limits: LimitsConfig | None = None, protocols: tu
             protocols=protocols,
             limits=limits,
             crop=crop,
-            promised_frames=stream.frames or None,
+            promised_frames=(stream.frames or None) if "mp4" in container.format.name.split(",") else None,
             dolby_vision_only=dolby == 0 or (dolby is None and first.dolby_vision and video.color.transfer is None),
         )
 
@@ -312,9 +312,15 @@ def _pick_video(container: av.container.InputContainer, path: Path) -> av.VideoS
 def _check_limits(container: av.container.InputContainer, stream: av.VideoStream, path: Path, limits: LimitsConfig) -> None:
     """Before the first picture is decoded."""
     check_picture(path, stream.codec_context.width, stream.codec_context.height, limits)
-    check_rate(path, stream.average_rate, limits)
+    check_rate(path, _rate(stream), limits)
     tables = [container.metadata, *(entry.metadata for entry in container.streams)]
     check_metadata(path, [*tables, *(chapter["metadata"] for chapter in container.chapters())], limits)
+
+
+def _rate(stream: av.VideoStream) -> Fraction | None:
+    """Frames a second by the header. Raw DV and AVI may give their clock's rate as the average: then FFmpeg's guess is lower."""
+    rates = [rate for rate in (stream.average_rate, stream.guessed_rate) if rate]
+    return min(rates, default=None)
 
 
 def _describe_video(
@@ -326,8 +332,11 @@ def _describe_video(
         seconds = float(stream.duration * stream.time_base)
     elif container.duration:
         seconds = container.duration / av.time_base
-    rate = stream.average_rate or stream.guessed_rate or None
+    rate = _rate(stream)
     estimate = round(seconds * rate) if seconds and rate else None
+    frames = stream.frames or estimate
+    if estimate and container.format.name == "avi":  # its header counts empty packets, too
+        frames = min(frames or estimate, estimate)
     aspect = stream.sample_aspect_ratio or None
     width, height = first.size or (context.width, context.height)
     if crop is not None and (crop.left + crop.right >= width or crop.top + crop.bottom >= height):
@@ -340,7 +349,7 @@ def _describe_video(
         pixel_format=first.pixel_format or context.pix_fmt or "",
         codec=context.codec.canonical_name,
         frame_rate=Fraction(rate) if rate else None,
-        frames=stream.frames or estimate,
+        frames=frames,
         duration=seconds,
         rotation=rotation_of(first.display_matrix),
         sample_aspect_ratio=Fraction(aspect) if aspect else None,
