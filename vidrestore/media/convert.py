@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from vidrestore.color import rgb_to_yuv_matrix, yuv_offset_scale
 from vidrestore.errors import MediaError
 from vidrestore.media.captions import CaptionCarrier
-from vidrestore.media.tags import AV_MATRICES, AV_RANGES, number_of
+from vidrestore.media.tags import AV_MATRICES, AV_PRIMARIES, AV_RANGES, AV_TRANSFERS, number_of
 from vidrestore.types import ColorSpec, StreamInfo
 
 __all__ = ["FromRGB", "ToRGB", "has_alpha", "require_convertible"]
@@ -201,6 +201,8 @@ class FromRGB:
         frame = self._blank(captions)
         frame.colorspace = number_of(AV_MATRICES, self._color.tagged_matrix)
         frame.color_range = number_of(AV_RANGES, self._color.tagged_range, unspecified=2 if self._color.full_range else 0)
+        frame.color_primaries = number_of(AV_PRIMARIES, self._color.primaries)
+        frame.color_trc = number_of(AV_TRANSFERS, self._color.transfer)
         self._fill(frame, hwc)
         if self._alpha:
             self._fill_alpha(frame, alpha)
