@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Literal, Protocol
 
 from vidrestore.config import RunConfig
+from vidrestore.errors import UsageError
+from vidrestore.media.constant_rate import ConstantRate
+from vidrestore.media.containers import FORMATS
 from vidrestore.media.encode import VideoWriter
-from vidrestore.media.encoders import choose_pixel_format, find_encoder, output_color, settle_encode
+from vidrestore.media.encoders import plan_encoding
+from vidrestore.media.pace import cfr_rate, settle_rate
 from vidrestore.media.probe import MediaInfo
-from vidrestore.media.remux import plan_streams
-from vidrestore.media.target import CONTAINERS, check_target
+from vidrestore.media.remux import check_streams
+from vidrestore.media.target import check_target, muxer_of
 from vidrestore.media.verify import VerifyReport
+from vidrestore.media.y4m_sink import Y4mSink, plan_y4m, require_pipe
 from vidrestore.types import Frame, StreamInfo
 
-__all__ = ["Sink", "SinkPlan", "check_sink", "open_sink"]
+__all__ = ["Sink", "SinkKind", "SinkPlan", "check_sink", "kind_of_sink", "open_sink"]
+
+SinkKind = Literal["muxed", "y4m", "pipe"]
 
 
 class Sink(Protocol):
@@ -61,13 +68,30 @@ class SinkPlan:
     pixel_format: str
     bit_depth: int
     notices: tuple[str, ...] = ()
+    frame_rate: Fraction | None = None
+    """Frames a second of outputs that know only a constant rate, and of `--cfr`; None: the source's times are kept."""
+
+
+def kind_of_sink(target: str | Path, container: str | None = None) -> SinkKind:
+    """What an output's name, or the container asked for, stands for.
+
+    Raises:
+        UsageError: a container for an output that has none.
+    """
+    name = str(target)
+    if name == "-":
+        if container not in (None, "y4m"):
+            raise UsageError(f"-o - writes y4m; --container {container} cannot be written into a pipe.", "Give -o a file.")
+        return "pipe"
+    extension = Path(name).suffix.lower() if container is None else f".{container.removeprefix('.').lower()}"
+    return "y4m" if extension == ".y4m" else "muxed"
 
 
 def check_sink(target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool = False) -> SinkPlan:
     """Settle what `target` will be, or refuse now what would otherwise go wrong after hours. Nothing is written.
 
     Args:
-        target: the output as the user named it.
+        target: the output as the user named it: `-`, a folder with a slash at its end, a pattern of images, or a file.
         media: the input.
         info: the picture as it leaves the engines; the input's own where they are not known yet.
         config: the settings.
@@ -76,20 +100,54 @@ def check_sink(target: str | Path, media: MediaInfo, info: StreamInfo, config: R
     Raises:
         UsageError, MediaError, StorageError: what makes the output impossible.
     """
-    path = Path(target)
-    check_target(path, media.path, overwrite)
-    container = CONTAINERS[path.suffix.lower()]
-    encode = settle_encode(config.encode, info, container)
-    find_encoder(encode, container)
-    pixel_format, notice = choose_pixel_format(info, encode)
-    streams = plan_streams(media, container, config.strip_location)
-    return SinkPlan(
-        container=container,
-        codec=encode.codec,
-        pixel_format=pixel_format,
-        bit_depth=output_color(info).bit_depth,
-        notices=(*([notice] if notice else ()), *streams.notices),
+    kind = kind_of_sink(target, config.container)
+    info = _without_alpha(info, config)
+    if kind in ("pipe", "y4m"):
+        return _check_y4m(target, media, info, config, overwrite)
+    return _check_muxed(Path(target), media, info, config, overwrite)
+
+
+def _check_y4m(target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool) -> SinkPlan:
+    if str(target) == "-":
+        require_pipe()
+    else:
+        check_target(Path(target), media.path, overwrite, container=config.container, extensions={".y4m"})
+    rate = settle_rate(media, config, "y4m")
+    plan = plan_y4m(media, info, config, rate)
+    return SinkPlan("yuv4mpegpipe", "rawvideo", plan.pixel_format, plan.color.bit_depth, plan.notices, rate)
+
+
+def _check_muxed(target: Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool) -> SinkPlan:
+    check_target(target, media.path, overwrite, container=config.container)
+    key = muxer_of(target, config.container)
+    info, rate = _paced(media, info, config, key)
+    encoding = plan_encoding(config.encode, info, FORMATS[key].muxer)
+    streams = check_streams(
+        media, info, key, drop_streams=config.drop_streams, strip_location=config.strip_location, start=config.start
     )
+    return SinkPlan(
+        container=key,
+        codec=encoding.encode.codec,
+        pixel_format=encoding.pixel_format,
+        bit_depth=encoding.color.bit_depth,
+        notices=(*encoding.notices, *streams.notices),
+        frame_rate=rate,
+    )
+
+
+def _paced(media: MediaInfo, info: StreamInfo, config: RunConfig, muxer: str) -> tuple[StreamInfo, Fraction | None]:
+    """The picture with the rate that it is written at, and that rate; None where its own times are kept."""
+    if config.cfr:
+        rate = cfr_rate(media, config)
+        return replace(info, time_base=1 / rate, frame_rate=rate), rate
+    if FORMATS[muxer].constant_rate:
+        rate = settle_rate(media, config, str(FORMATS[muxer]))
+        return replace(info, frame_rate=rate), rate
+    return info, None
+
+
+def _without_alpha(info: StreamInfo, config: RunConfig) -> StreamInfo:
+    return replace(info, alpha=False) if "alpha" in config.drop_streams else info
 
 
 def open_sink(
@@ -100,8 +158,14 @@ def open_sink(
     Args:
         comment: which engines ran, for outputs that hold metadata.
     """
-    return VideoWriter(
-        target,
+    kind = kind_of_sink(target, config.container)
+    info = _without_alpha(info, config)
+    if kind in ("pipe", "y4m"):
+        return _open_y4m(target, media, info, config, overwrite)
+    path = Path(target)
+    info, rate = _paced(media, info, config, muxer_of(path, config.container))
+    writer = VideoWriter(
+        path,
         media,
         info,
         config.encode,
@@ -110,4 +174,19 @@ def open_sink(
         strip_location=config.strip_location,
         overwrite=overwrite,
         comment=comment,
+        container=config.container,
+        drop_streams=config.drop_streams,
+        on_damage=config.on_damage,
     )
+    return ConstantRate(writer, rate) if config.cfr and rate is not None else writer
+
+
+def _open_y4m(target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool) -> Sink:
+    path = None if str(target) == "-" else Path(target)
+    if path is None:
+        require_pipe()
+    else:
+        check_target(path, media.path, overwrite, container=config.container, extensions={".y4m"})
+    plan = plan_y4m(media, info, config, settle_rate(media, config, "y4m"))
+    sink = Y4mSink(path, media, info, plan, overwrite)
+    return ConstantRate(sink, plan.rate, from_zero=True) if config.cfr else sink

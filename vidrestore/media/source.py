@@ -12,6 +12,9 @@ from vidrestore.config import LimitsConfig
 from vidrestore.media.damage import Damage
 from vidrestore.media.decode import VideoDecoder
 from vidrestore.media.probe import MediaInfo, probe
+from vidrestore.media.sequence import is_sequence
+from vidrestore.media.sequence_source import SequenceSource
+from vidrestore.media.y4m_source import Y4mSource, is_y4m
 from vidrestore.types import Frame
 
 __all__ = ["Decoder", "FileSource", "Source", "open_source"]
@@ -100,12 +103,18 @@ def open_source(
     """Open what `address` names, and describe it.
 
     Args:
-        address: a video file.
+        address: a video file; a folder or a pattern (`frames/%06d.png`) of images; `-` for y4m on standard input. A file that
+            begins as y4m does is read as such, whatever its name.
         limits: what it may ask of the machine; None: the defaults.
         protocols: FFmpeg's names of the protocols that may be used to read it.
         frame_rate: frames a second of sources that do not say, such as `25` or `30000/1001`.
 
     Raises:
         MediaError: as `probe` does.
+        UsageError: standard input is a terminal.
     """
+    if str(address) == "-" or is_y4m(Path(address)):
+        return Y4mSource(address, limits, frame_rate)
+    if is_sequence(address):
+        return SequenceSource(address, limits, frame_rate)
     return FileSource(probe(address, limits=limits, protocols=protocols))
