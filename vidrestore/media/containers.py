@@ -49,6 +49,8 @@ class Container:
     """Whether a timestamp before 0 can be kept."""
     constant_rate: bool = False
     """No timestamps: every picture lasts as long as any other, and all streams begin together."""
+    only_rate: Fraction | None = None
+    """The one rate that readers assume, where the file states none."""
     lost: str = ""
     """Why it holds so little, for refusals."""
     options: dict[str, str] = field(default_factory=dict)
@@ -179,6 +181,7 @@ FORMATS = {
             titles=True,
             constant_rate=True,
             lost="an AVI file has no timestamps and holds pictures and sound only",
+            options={"avoid_negative_ts": "disabled"},
         ),
         Container(
             "h264", ".h264", frozenset({"h264"}), constant_rate=True, lost="a raw H.264 stream holds nothing but its pictures"
@@ -186,7 +189,14 @@ FORMATS = {
         Container(
             "hevc", ".hevc", frozenset({"hevc"}), constant_rate=True, lost="a raw HEVC stream holds nothing but its pictures"
         ),
-        Container("obu", ".obu", frozenset({"av1"}), constant_rate=True, lost="a raw AV1 stream holds nothing but its pictures"),
+        Container(
+            muxer="obu",
+            extension=".obu",
+            pictures=frozenset({"av1"}),
+            constant_rate=True,
+            only_rate=Fraction(25),
+            lost="a raw AV1 stream holds nothing but its pictures",
+        ),
         Container("ivf", ".ivf", frozenset({"vp9", "av1"}), lost="an IVF file holds nothing but its pictures"),
     )
 }

@@ -20,7 +20,7 @@ from vidrestore.errors import EmptyVideoError, MediaError, OutOfMemoryError, Uns
 from vidrestore.media.containers import FORMATS, Container
 from vidrestore.media.convert import FromRGB
 from vidrestore.media.decode import pts_range
-from vidrestore.media.encoders import choose_pixel_format, configure, encoder_options, find_encoder, output_color, settle_encode
+from vidrestore.media.encoders import plan_encoding
 from vidrestore.media.muxer import Muxer, Span
 from vidrestore.media.probe import MediaInfo
 from vidrestore.media.streams import StreamPlan, check_streams
@@ -90,15 +90,16 @@ class VideoWriter:
         check_target(self.target, source.path, overwrite, container=container)
         key = muxer_of(self.target, container)
         self._format: Container = FORMATS[key]
-        self._settle_encoding(encode)
-        plan = check_streams(source, info, key, drop_streams=drop_streams, strip_location=strip_location, start=start)
-        self._notices += (*plan.notices, *_cut_notice(plan, start))
+        self._plan = plan_encoding(encode, info, self._format.muxer)
+        self._require_held()
+        streams = check_streams(source, info, key, drop_streams=drop_streams, strip_location=strip_location, start=start)
+        self._notices = (*self._plan.notices, *streams.notices, *_cut_notice(streams, start))
         self._time_base = 1 / Fraction(info.frame_rate or 1) if self._format.constant_rate else info.time_base
         self._stamps = array("q")
         self._durations: dict[int, int] = {}
         self._last_duration: int | None = None
         self._mark = bool(comment)
-        self._from_rgb = FromRGB(info.width, info.height, self._pixel_format, self._color)
+        self._from_rgb = FromRGB(info.width, info.height, self._plan.pixel_format, self._plan.color)
         tick = source.video.time_base
         span = Span(*(None if end is None else end * tick for end in pts_range(source, start, duration)))
         self._pending = PendingFile(self.target, overwrite, self._format.extension if container else None)
@@ -107,14 +108,14 @@ class VideoWriter:
             source,
             info,
             self._format,
-            plan,
+            streams,
             span,
             strip_location=strip_location,
             comment=comment,
             on_damage=on_damage,
         )
         try:
-            self._video = self._muxer.open(self._add_picture, {})
+            self._video = self._muxer.open(self._add_picture, self._plan.metadata)
         except BaseException as error:
             self.close()
             raise self._explained(error) from None
@@ -190,29 +191,20 @@ class VideoWriter:
 
     # -- opening ------------------------------------------------------------------------------------------------
 
-    def _settle_encoding(self, encode: EncodeConfig) -> None:
-        muxer = self._format.muxer
-        self._encode = encode = settle_encode(encode, self.info, muxer)
-        if encode.codec not in self._format.pictures:
+    def _require_held(self) -> None:
+        codec = self._plan.encode.codec
+        if codec not in self._format.pictures:
             held = ", ".join(sorted(self._format.pictures))
             raise UnsupportedStreamError(
-                f"{self._format} cannot hold {encode.codec} video.", f"Use --codec ({held}) or another --container."
+                f"{self._format} cannot hold {codec} video.", f"Use --codec ({held}) or another --container."
             )
-        self._encoder = find_encoder(encode, muxer)
-        self._pixel_format, notice = choose_pixel_format(self.info, encode)
-        self._color = output_color(self.info)
-        self._notices: tuple[str, ...] = (notice,) if notice else ()
 
     def _add_picture(self, file: av.container.OutputContainer) -> Any:
-        options = encoder_options(self._encode)
-        if self._color.chroma_location:
-            options["chroma_sample_location"] = self._color.chroma_location
-        if self._format.muxer == "avi":
-            options["bf"] = "0"  # without timestamps nobody can tell when a picture that was reordered is to be shown
+        plan = self._plan
         stream: Any = file.add_stream(
-            self._encoder.name, rate=self.info.frame_rate or 25, options=options, time_base=self._time_base
+            plan.encoder.name, rate=self.info.frame_rate or 25, options=dict(plan.options), time_base=self._time_base
         )
-        configure(stream, replace(self.info, time_base=self._time_base), self._color, self._pixel_format, self._encode)
+        plan.configure(stream, replace(self.info, time_base=self._time_base))
         return stream
 
     # -- writing ------------------------------------------------------------------------------------------------
@@ -250,12 +242,14 @@ class VideoWriter:
 
     def _mux(self, packets: list[av.Packet]) -> None:
         for packet in packets:
+            self._plan.mend(packet, len(self._stamps))
             duration = self._durations.pop(packet.pts, None) if packet.pts is not None else None
             if duration and not self._format.constant_rate:
                 packet.duration = duration
         self._muxer.mux(packets)
 
     def _verified(self) -> VerifyReport:
+        words = self._muxer.metadata
         return verify(
             self.source,
             self._pending.path,
@@ -263,8 +257,11 @@ class VideoWriter:
             copied=list(self._muxer.tracks.values()),
             shift=self.shift,
             info=self.info,
-            color=self._color,
+            color=self._plan.color,
             chapters=self._muxer.chapters,
+            metadata=words,
+            last_duration=self._last_duration,
+            mark=self._mark and any(key.lower() == "comment" for key in words),
             notices=self.notices,
         )
 

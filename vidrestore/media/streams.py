@@ -229,9 +229,13 @@ def check_streams(
             f"{target} needs pictures at a constant rate, and {media.path.name} does not state one.",
             "Add --cfr with --rate, or write to .mp4 or .mkv.",
         )
-    if target.constant_rate and start == 0:
-        _check_beginnings(media, plan, target)
-    return replace(plan, tags=_tried(media, plan, target))
+    if target.only_rate is not None and info.frame_rate != target.only_rate:
+        raise UnsupportedStreamError(
+            f"{target} states no picture rate, and readers take it for {target.only_rate} pictures a second, "
+            f"not {float(info.frame_rate or 0):.3f}.",
+            "Write to .ivf or .mkv (--container).",
+        )
+    return replace(plan, tags=_tried(media, plan, target, from_beginning=start == 0))
 
 
 def _turns(matrix: tuple[int, ...] | None) -> bool:
@@ -239,27 +243,29 @@ def _turns(matrix: tuple[int, ...] | None) -> bool:
     return matrix is not None and matrix[:2] + matrix[3:5] != (1 << 16, 0, 0, 1 << 16)
 
 
-def _check_beginnings(media: MediaInfo, plan: StreamPlan, target: Container) -> None:
-    """Where nothing has a timestamp, all streams begin together; half a packet of sound is the finest that can be told."""
+def _check_beginning(media: MediaInfo, stream: StreamSummary, packets: list[av.Packet], target: Container) -> None:
+    """Where nothing has a timestamp, all streams begin together; half a packet is the finest that can be told.
+
+    The header is no witness: it leaves out the packet that only sets a sound decoder going, which is copied too.
+    """
     picture = media.streams[media.video_index]
-    if picture.start is None:
+    if picture.start is None or not packets or stream.type not in ("audio", "video"):
         return
-    begin = picture.start * picture.time_base
-    for stream in plan.copied:
-        if stream.start is None or stream.type not in ("audio", "video") or stream.attached_picture:
-            continue
-        offset = stream.start * stream.time_base - begin
-        if abs(offset) > allowed_offset(stream):
-            raise UnsupportedStreamError(
-                f"{target} starts all streams together, and {stream} begins {abs(float(offset)):.3f} s "
-                f"{'after' if offset > 0 else 'before'} the picture: {target.lost}.",
-                f"Write to .mkv or .mp4 (--container), or leave it out with --drop-streams {stream.index}.",
-            )
+    first = packets[0]
+    offset = (first.pts or 0) * first.time_base - picture.start * picture.time_base
+    if abs(offset) > allowed_offset(stream, (first.duration or 0) * first.time_base):
+        raise UnsupportedStreamError(
+            f"{target} starts all streams together, and {stream} begins {abs(float(offset)):.3f} s "
+            f"{'after' if offset > 0 else 'before'} the picture: {target.lost}.",
+            f"Write to .mkv or .mp4 (--container), or leave it out with --drop-streams {stream.index}.",
+        )
 
 
-def allowed_offset(stream: StreamSummary) -> Fraction:
-    """Seconds that a stream may begin off the picture where there are no timestamps: half a usual packet of sound."""
-    return Fraction(1024, 48000) / 2 if stream.type == "audio" else stream.time_base / 2
+def allowed_offset(stream: StreamSummary, packet: Fraction = Fraction(0)) -> Fraction:
+    """Seconds that a stream may begin off the picture where there are no timestamps: half a packet, of `packet` seconds if
+    known, else of a usual one."""
+    usual = Fraction(1152, 44100) if stream.type == "audio" else stream.time_base
+    return (packet or usual) / 2
 
 
 def is_chapter_track(stream: StreamSummary, source: MediaInfo) -> bool:
@@ -288,7 +294,7 @@ def _name(stream: StreamSummary) -> str:
 # -- trial ------------------------------------------------------------------------------------------------------
 
 
-def _tried(media: MediaInfo, plan: StreamPlan, target: Container) -> dict[int, str]:
+def _tried(media: MediaInfo, plan: StreamPlan, target: Container, from_beginning: bool) -> dict[int, str]:
     """Write a little of each copied stream to memory; returns the codec tags that the muxer accepts as they were."""
     wanted = [s for s in plan.copied if s.index not in plan.converted and kind_of(s) not in ("cover", "attachment")]
     if not wanted:
@@ -298,6 +304,8 @@ def _tried(media: MediaInfo, plan: StreamPlan, target: Container) -> dict[int, s
         packets = _first_packets(source, wanted)
         for stream in wanted:
             template, mine = source.streams[stream.index], packets[stream.index]
+            if target.constant_rate and from_beginning:
+                _check_beginning(media, stream, mine, target)
             tag = tag_of(template) if _same_family(media, target) else None
             if tag and _trial(target, template, mine, tag) is None:
                 tags[stream.index] = tag

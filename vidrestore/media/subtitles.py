@@ -59,7 +59,6 @@ class SubtitleConverter:
         self._source, self._encoder, self._codec = source, encoder, codec
         self._decoder: Any = CodecContext.create(template.codec_context.name, "r")
         self._decoder.extradata = template.codec_context.extradata
-        self._decoder.pkt_timebase = template.time_base
         self._decoder.open(strict=False)
         self._encoder.subtitle_header = self._decoder.subtitle_header or b""
         self._encoder.time_base = Fraction(1, 1000)
