@@ -156,6 +156,7 @@ def test_memory_that_is_used_up_is_no_damage(make_clip: Make, monkeypatch: pytes
             yield
 
     monkeypatch.setattr(decode_module, "open_input", lambda path: Starved(open_input(path)))
+    monkeypatch.setattr(decode_module, "_ENOUGH_MEMORY", 1 << 62)  # more than there is: memory is short indeed
     with VideoDecoder(make_clip()) as decoder, pytest.raises(MemoryError):
         list(decoder)
 

@@ -7,7 +7,7 @@
    have decoding times only takes those, in their order.
 3. A pts that does not rise is set `SMALLEST_STEP` (at least a tick) after its predecessor: less could not be told apart in
    Matroska. If it lies `LARGEST_STEP_BACK` or more before it, the recording was put together of several; there is no right
-   place for it in one timeline, and it is refused.
+   place for it in one timeline, and it is refused. So is one beyond `LATEST`, which only damage can have written.
 
 What was changed is noted.
 """
@@ -18,14 +18,16 @@ import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
-from vidrestore.errors import MediaError
+from vidrestore.errors import DamagedVideoError, MediaError
 from vidrestore.media.ledger import Slot
 from vidrestore.media.probe import MediaInfo
 
-__all__ = ["LARGEST_STEP_BACK", "SMALLEST_STEP", "Clock"]
+__all__ = ["LARGEST_STEP_BACK", "LATEST", "SMALLEST_STEP", "Clock"]
 
 LARGEST_STEP_BACK = 1
 """Seconds."""
+LATEST = 1_000_000_000
+"""Seconds (32 years), before or after 0."""
 SMALLEST_STEP = Fraction(1, 1000)
 """Seconds."""
 _UNTIMED_AT_START = 16
@@ -49,7 +51,7 @@ class Clock:
         """The same slots, each with a pts above the one before.
 
         Raises:
-            MediaError: the timestamps jump back.
+            MediaError: the timestamps jump back, or are impossible.
         """
         early: list[Slot] = []
         timed = self._media.streams[self._media.video_index].start is not None
@@ -84,6 +86,8 @@ class Clock:
             self._refuse_jump(self._last[0], slot.pts)
             slot.pts = self._last[0] + max(1, math.ceil(SMALLEST_STEP / self._media.video.time_base))
             self._note("Some timestamps do not rise; each of those is set a millisecond after its predecessor.")
+        if abs(slot.pts * self._media.video.time_base) > LATEST:
+            raise DamagedVideoError(f"A picture of {self._media.path} has an impossible timestamp ({slot.pts} ticks).")
         self._last = slot.pts, slot.duration or 1
         return slot
 

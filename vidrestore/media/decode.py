@@ -14,6 +14,7 @@ from typing import Literal
 
 import av
 import av.error
+import psutil
 
 from vidrestore.config import Damage as OnDamage
 from vidrestore.config import LimitsConfig
@@ -36,6 +37,9 @@ _log = logging.getLogger(__name__)
 _SEEK_MARGINS = (0, 10, 60)
 # A reader that fails this often without one packet between is at the end of what can be read.
 _READ_FAILURES = 20
+# FFmpeg also says "out of memory" of sizes that are damaged (a negative packet in IVF, a huge picture in VP9): with this many
+# bytes to be had, it is the file that is to blame.
+_ENOUGH_MEMORY = 1 << 30
 
 
 def pts_range(info: MediaInfo, start: float, duration: float | None) -> tuple[int | None, int | None]:
@@ -357,14 +361,15 @@ class VideoDecoder:
             try:
                 self._busy_since = time.monotonic()
                 packet = next(packets, None)
-            except MemoryError:
-                raise
             except av.error.ExitError:
                 raise self._too_slow() from None
-            except av.error.FFmpegError as error:
+            except (av.error.FFmpegError, MemoryError) as error:
+                if isinstance(error, MemoryError) and psutil.virtual_memory().available < _ENOUGH_MEMORY:
+                    raise
                 failures += 1
                 if failures == 1:
-                    ledger.lose(f"the container cannot be read here ({_reason(error)})")
+                    what = "a packet has an impossible size" if isinstance(error, MemoryError) else _reason(error)
+                    ledger.lose(f"the container cannot be read here ({what})")
                 packets = container.demux(stream)
                 continue
             finally:
@@ -382,8 +387,11 @@ class VideoDecoder:
         self._busy_since = began = time.monotonic()
         try:
             return context.decode(packet)
-        except MemoryError:  # FFmpeg's ENOMEM: the file is not to blame
-            raise
+        except MemoryError:
+            if psutil.virtual_memory().available < _ENOUGH_MEMORY:
+                raise
+            ledger.fail(number, "it asks for more memory than a picture can need")
+            return []
         except av.error.EOFError:
             return []
         except av.error.FFmpegError as error:
