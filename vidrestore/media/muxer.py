@@ -108,14 +108,16 @@ class Muxer:
         self._file = file = av.open(
             f"file:{self._path}", "w", format=self._container.muxer, container_options=self._muxer_options()
         )
-        # The templates of copied streams must stay open until the header is written.
-        with open_input(self._source) as template:
-            wanted = {summary.index for summary in self._plan.copied}
+        wanted = {summary.index for summary in self._plan.copied}
+        # The templates of copied streams must stay open until the header is written. Images and pipes have none, and cannot be
+        # opened a second time.
+        with open_input(self._source) if wanted else contextlib.nullcontext() as template:
             for summary in self._source.streams:
                 if summary.index == self._source.video_index:
                     picture = add_picture(file)
                     self._describe_picture(picture, summary, words)
                 elif summary.index in wanted:
+                    assert template is not None
                     self._add_copy(summary, template.streams[summary.index])
             file.metadata.update(self.metadata)
             self._settle_shift()
