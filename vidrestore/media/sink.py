@@ -13,11 +13,13 @@ from vidrestore.config import RunConfig
 from vidrestore.errors import UsageError
 from vidrestore.media.constant_rate import ConstantRate
 from vidrestore.media.containers import FORMATS
+from vidrestore.media.decode import pts_range
 from vidrestore.media.encode import VideoWriter
 from vidrestore.media.encoders import plan_encoding
 from vidrestore.media.pace import cfr_rate, settle_rate
 from vidrestore.media.probe import MediaInfo
 from vidrestore.media.remux import check_streams
+from vidrestore.media.sequence_sink import SequenceSink, check_folder, plan_sequence, sequence_target
 from vidrestore.media.target import check_target, muxer_of
 from vidrestore.media.verify import VerifyReport
 from vidrestore.media.y4m_sink import Y4mSink, plan_y4m, require_pipe
@@ -25,7 +27,7 @@ from vidrestore.types import Frame, StreamInfo
 
 __all__ = ["Sink", "SinkKind", "SinkPlan", "check_sink", "kind_of_sink", "open_sink"]
 
-SinkKind = Literal["muxed", "y4m", "pipe"]
+SinkKind = Literal["muxed", "sequence", "y4m", "pipe"]
 
 
 class Sink(Protocol):
@@ -83,6 +85,8 @@ def kind_of_sink(target: str | Path, container: str | None = None) -> SinkKind:
         if container not in (None, "y4m"):
             raise UsageError(f"-o - writes y4m; --container {container} cannot be written into a pipe.", "Give -o a file.")
         return "pipe"
+    if sequence_target(target) is not None:
+        return "sequence"
     extension = Path(name).suffix.lower() if container is None else f".{container.removeprefix('.').lower()}"
     return "y4m" if extension == ".y4m" else "muxed"
 
@@ -102,9 +106,21 @@ def check_sink(target: str | Path, media: MediaInfo, info: StreamInfo, config: R
     """
     kind = kind_of_sink(target, config.container)
     info = _without_alpha(info, config)
+    if kind == "sequence":
+        return _check_sequence(target, media, info, config, overwrite)
     if kind in ("pipe", "y4m"):
         return _check_y4m(target, media, info, config, overwrite)
     return _check_muxed(Path(target), media, info, config, overwrite)
+
+
+def _check_sequence(target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool) -> SinkPlan:
+    found = sequence_target(target)
+    assert found is not None
+    folder, pattern = found
+    check_folder(folder, media, overwrite)
+    plan = plan_sequence(pattern, media, info, config)
+    rate = cfr_rate(media, config) if config.cfr else None
+    return SinkPlan("image2", plan.encoder, plan.pixel_format, plan.depth, plan.notices, rate)
 
 
 def _check_y4m(target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool) -> SinkPlan:
@@ -160,6 +176,8 @@ def open_sink(
     """
     kind = kind_of_sink(target, config.container)
     info = _without_alpha(info, config)
+    if kind == "sequence":
+        return _open_sequence(target, media, info, config, overwrite)
     if kind in ("pipe", "y4m"):
         return _open_y4m(target, media, info, config, overwrite)
     path = Path(target)
@@ -179,6 +197,21 @@ def open_sink(
         on_damage=config.on_damage,
     )
     return ConstantRate(writer, rate) if config.cfr and rate is not None else writer
+
+
+def _open_sequence(target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool) -> Sink:
+    found = sequence_target(target)
+    assert found is not None
+    folder, pattern = found
+    check_folder(folder, media, overwrite)
+    plan = plan_sequence(pattern, media, info, config)
+    first, _ = pts_range(media, config.start, config.duration)
+    shift = Fraction(0) if first is None else first * media.video.time_base
+    if not config.cfr:
+        return SequenceSink(folder, pattern, media, info, plan, shift, overwrite)
+    rate = cfr_rate(media, config)
+    info = replace(info, time_base=1 / rate, frame_rate=rate)
+    return ConstantRate(SequenceSink(folder, pattern, media, info, plan, shift, overwrite), rate)
 
 
 def _open_y4m(target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool) -> Sink:
