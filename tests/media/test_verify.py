@@ -137,10 +137,11 @@ def test_a_failed_verification_leaves_nothing(make_clip: Make, tmp_path: Path, m
 def test_a_missing_mark_and_words(make_clip: Make, expected: list[tuple[int, Fraction]]) -> None:
     path = make_clip(metadata={"comment": "Restored by vidrestore 9.9: identity.", "title": "A film"})
     plain = make_clip("plain.mp4")
-    report = verify(probe(path), path, expected, mark=True, metadata={"TITLE": "A film"})
+    words = {"TITLE": "A film", "comment": "Restored by vidrestore 9.9: identity."}
+    report = verify(probe(path), path, expected, metadata=words)
     assert next(row.found for row in report.rows if row.name == "mark") == "Restored by vidrestore 9.9: identity."
-    with pytest.raises(VerificationError, match="which engines ran is missing"):
-        verify(probe(plain), plain, expected, mark=True)
+    with pytest.raises(VerificationError, match="The metadata TITLE and comment was lost or changed"):
+        verify(probe(plain), plain, expected, metadata=words)
     with pytest.raises(VerificationError, match="The metadata title was lost or changed"):
         verify(probe(path), path, expected, metadata={"title": "Another film"})
 

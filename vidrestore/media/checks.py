@@ -10,19 +10,20 @@ from math import atan2, degrees, hypot
 import av
 
 from vidrestore.media.findings import Finding, StreamCheck, VerifyReport, listed
-from vidrestore.media.inventory import NO_PTS, Inventory, StreamContent, Timeline, kind_of
-from vidrestore.media.metadata import free_keys
+from vidrestore.media.inventory import Inventory, StreamContent, Timeline, Words, container_of, family
+from vidrestore.media.metadata import free_keys, lost_keys
 from vidrestore.media.probe import Chapter, MediaInfo, StreamSummary
-from vidrestore.media.promise import Promise, PromisedChapter, PromisedStream
+from vidrestore.media.promise import MARK, Promise, PromisedChapter, PromisedStream
+from vidrestore.media.remux import NO_PTS
+from vidrestore.media.streams import kind_of
 from vidrestore.media.timing import Alignment, align, find_shift, largest_error, steady_interval
 
-__all__ = ["MARK", "examine", "named", "same_pictures"]
-
-MARK = "Restored by vidrestore"
-"""How the comment of every restored file begins."""
+__all__ = ["examine", "named", "same_pictures"]
 
 _PLAIN = frozenset({"bt709", "smpte170m", "bt470bg", "iec61966-2-1"})
 """Primaries and transfers that an untagged file is taken to have: naming one of them changes no colour."""
+_TAGGING_CODECS = frozenset({"h264", "hevc", "av1", "prores", "mpeg2video"})
+"""Codecs whose own headers name primaries and transfer."""
 _CHROMA_CODECS = frozenset({"h264", "hevc"})
 """Codecs whose headers hold the place of the chroma samples whatever it is."""
 _SAMPLES = re.compile(r"pcm_")
@@ -39,14 +40,6 @@ _FLAGS = frozenset({"default", "forced", "hearing_impaired", "visual_impaired", 
 """Dispositions that tell players what a stream is for."""
 _HELD_FLAGS = {"matroska": _FLAGS, "mp4": frozenset({"default"}), "mov": frozenset({"default"})}
 """Those a container holds: Matroska all (RFC 9559, 5.1.4.1), mp4 and mov whether a track is enabled (ISO/IEC 14496-12, 8.3.2)."""
-
-
-def family(media: MediaInfo) -> str:
-    """matroska, mp4, mov, mpegts, avi, gif or FFmpeg's name of the demuxer."""
-    names = media.container.split(",")
-    if "mov" in names:
-        return "mov" if media.metadata.get("major_brand", "").strip() == "qt" else "mp4"
-    return next((name for name in ("matroska", "mpegts", "avi", "gif") if name in names), names[0])
 
 
 def same_pictures(promise: Promise, found: Timeline) -> bool:
@@ -216,7 +209,7 @@ def _likeness(promised: PromisedStream, found: StreamContent) -> int:
         return 0
     if found.digest.packets and found.digest.hexdigest() == promised.sha256:
         return 4
-    if promised.texts is not None and promised.texts == found.texts:
+    if promised.words is not None and found.words is not None and promised.words.texts == found.words.texts:
         return 4
     codec = promised.codec == found.summary.codec
     return 1 + codec + _same_language(promised.source.language, found.summary.language)
@@ -260,9 +253,12 @@ def _payload(stream: PromisedStream, content: StreamContent, name: str) -> Findi
     expected, packets = _described(stream), content.digest.packets
     samples = _SAMPLES.match(stream.codec) and stream.content is not None
     if content.digest.hexdigest() == stream.sha256 or (samples and content.content == stream.content):
-        return Finding(name, expected, f"{packets} packets, same bytes")
-    if stream.texts is not None and content.texts and content.summary.codec != stream.codec:
-        return _words(stream, content, name)
+        if not stream.converted:
+            return Finding(name, expected, f"{packets} packets, same bytes")
+        told = f"{named(stream.source)} was converted to {stream.codec}."
+        return Finding(name, expected, f"{stream.codec}, {packets} packets, as converted", "note", told)
+    if stream.words is not None and content.words is not None and content.summary.codec != stream.codec:
+        return _words(stream, stream.words, content, content.words, name)
     if packets != stream.packets:
         told = f"{stream.packets} packets of {stream.source} were copied, {packets} were found."
         return Finding(name, expected, f"{packets} packets", "differs", told, f"packets of {stream.source}")
@@ -270,17 +266,29 @@ def _payload(stream: PromisedStream, content: StreamContent, name: str) -> Findi
     return Finding(name, expected, f"{packets} packets, other bytes", "differs", told, f"{stream.source} (changed)")
 
 
-def _words(stream: PromisedStream, content: StreamContent, name: str) -> Finding:
-    """A subtitle in another codec: the same words, in the same order."""
-    assert stream.texts is not None
+def _words(stream: PromisedStream, wanted: Words, content: StreamContent, written: Words, name: str) -> Finding:
+    """A subtitle in another codec: the same words at the same times, joined where they overlap if the codec needs that."""
     codec = content.summary.codec
-    cells = name, f"{_described(stream)}", f"{codec}, {len(content.texts)} texts"
-    if stream.texts == content.texts:
+    cells = name, _described(stream), f"{codec}, {len(written.texts)} texts"
+    if wanted.texts == written.texts:
         told = f"{named(stream.source)} was converted to {codec}: words are the same, styles may not be."
         return Finding(*cells, "note", told)
-    same = sum(a == b for a, b in zip(stream.texts, content.texts, strict=False))
-    told = f"{named(stream.source)} was converted to {codec}, and {len(stream.texts) - same} texts are not the same."
+    if codec == "mov_text" and set(wanted.lines) == set(written.lines):
+        told = f"{named(stream.source)} was converted to {codec}: words are the same, joined where they overlap."
+        return Finding(*cells, "note", told)
+    lost = sorted(set(wanted.lines) - set(written.lines))
+    told = f"{named(stream.source)} was converted to {codec}; {len(lost)} of its {len(wanted.lines)} lines are not the same."
     return Finding(*cells, "differs", told, f"words of {stream.source}")
+
+
+def _worst_of_lines(wanted: Words, clock: Fraction, written: Words, tick: Fraction, shift: Fraction) -> Fraction:
+    """Seconds: the largest error of the moments at which a line first shows, and last goes away."""
+    errors = [
+        abs(there * clock - shift - here * tick)
+        for line, moments in wanted.lines.items()
+        for there, here in zip(moments, written.lines.get(line, moments), strict=True)
+    ]
+    return max(errors, default=Fraction(0))
 
 
 def _times(
@@ -290,8 +298,11 @@ def _times(
     if kind_of(stream.source) in ("cover", "attachment"):
         return
     tick, name = content.summary.time_base, f"times of stream {stream.source.index}"
-    # Three roundings at most: of the shift to the source's clock, of the time to the container's, of a codec's delay.
-    slack = tick + (stream.time_base / 2 if (shift + promise.told_shift) else 0)
+    # One rounding, to the container's clock. A shift that had to be found is known to a tick only, and rounds once more.
+    slack = tick / 2 if not shift else tick + stream.time_base / 2
+    container = container_of(found.media)
+    if container is not None and container.constant_rate:
+        slack = max(tick, Fraction(1024, 48000))  # no times, only counts: within a usual packet of sound
     if stream.pts is not None and len(stream.pts) == len(content.pts) and not _SAMPLES.match(stream.codec):
         worst, at = largest_error(stream.pts, stream.time_base, content.pts, tick, shift)
         timeless = sum(there != NO_PTS and here == NO_PTS for there, here in zip(stream.pts, content.pts, strict=True))
@@ -304,6 +315,15 @@ def _times(
                 if timeless
                 else f"Packet {at} of {stream.source} is {_milli(worst)} away from its time."
             )
+            yield Finding(*cells, "differs", told, f"times of {stream.source}")
+    if stream.words is not None and content.words is not None:
+        worst = _worst_of_lines(stream.words, stream.time_base, content.words, tick, shift)
+        cells = f"ends of stream {stream.source.index}", f"{len(stream.words.lines)} lines", f"at most {_milli(worst)} off"
+        # A begin and a duration, each rounded.
+        if worst <= 2 * slack:
+            yield Finding(*cells)
+        else:
+            told = f"A line of {stream.source} comes or goes {_milli(worst)} away from its time."
             yield Finding(*cells, "differs", told, f"times of {stream.source}")
     if stream.first is None or content.first is None or kind_of(stream.source) not in ("audio", "subtitle", "video"):
         return
@@ -322,7 +342,7 @@ def _times(
 
 def _timecode(stream: PromisedStream, name: str, found: MediaInfo) -> Finding:
     """tmcd tracks are not copied: the muxer makes a new one of the tag (QuickTime File Format, timecode media)."""
-    wanted = stream.source.metadata["timecode"]
+    wanted = str(stream.timecode)
     held = _timecodes(found)
     cells = name, f"timecode {wanted}", f"timecode {', '.join(sorted(held)) or 'missing'}"
     if wanted in held:
@@ -345,7 +365,7 @@ def _stream_check(stream: PromisedStream, partners: Mapping[int, StreamContent])
 
 def _check_color(promise: Promise, found: MediaInfo) -> Iterator[Finding]:
     wanted, written = promise.color, found.video.color
-    was_rgb = not promise.binding and _is_rgb(promise.source) and not _is_rgb(found)
+    was_rgb = not promise.binding and _is_rgb(promise.source) != _is_rgb(found)
     if promise.binding:
         yield _exact_tag("matrix", wanted.tagged_matrix, written.tagged_matrix)
     else:
@@ -353,7 +373,7 @@ def _check_color(promise: Promise, found: MediaInfo) -> Iterator[Finding]:
     yield _range(promise, found, was_rgb)
     for name in ("primaries", "transfer"):
         pair = getattr(wanted, name), getattr(written, name)
-        yield _exact_tag(name, *pair) if promise.binding else _tag(name, *pair)
+        yield _exact_tag(name, *pair) if promise.binding else _tag(name, *pair, _holds_tags(found))
     yield _chroma_location(promise, found)
     for name, label in (("mastering_display", "mastering display"), ("content_light", "content light")):
         pair = getattr(wanted, name), getattr(written, name)
@@ -374,10 +394,17 @@ def _exact_tag(name: str, wanted: str | None, written: str | None) -> Finding:
     return Finding(*cells, "differs", told, f"the colour tag {name}")
 
 
-def _tag(name: str, wanted: str | None, written: str | None) -> Finding:
+def _holds_tags(media: MediaInfo) -> bool:
+    """Whether the container, or else the codec's own headers, can name primaries and transfer."""
+    return family(media) in ("matroska", "mp4", "mov") or media.video.codec in _TAGGING_CODECS
+
+
+def _tag(name: str, wanted: str | None, written: str | None, holds: bool) -> Finding:
     if wanted is None and written in _PLAIN:
         told = f"The source does not name its {name}; the file says {written}, which is what untagged pictures are taken for."
         return Finding(name, "untagged", str(written), "note", told)
+    if written is None and wanted is not None and not holds:
+        return Finding(name, wanted, "untagged", "note", f"The file's format cannot name the {name} ({wanted}).")
     return _exact_tag(name, wanted, written)
 
 
@@ -386,12 +413,14 @@ def _matrix(promise: Promise, found: MediaInfo, was_rgb: bool) -> Finding:
     names = [color.tagged_matrix or f"untagged ({color.matrix})" for color in (wanted, written)]
     cells = "matrix", names[0], names[1]
     if was_rgb:
-        return Finding(*cells, "note", f"The source is RGB; it is written as YUV by the matrix {written.matrix}.")
+        return Finding(*cells, "note", "One of the two is RGB, the other YUV: the numbers differ, the colours do not.")
     if wanted.tagged_matrix == written.tagged_matrix and wanted.matrix == written.matrix:
         return Finding(*cells)
     if wanted.matrix == written.matrix and (wanted.tagged_matrix is None or written.tagged_matrix is None):
         if wanted.tagged_matrix is None:
             return Finding(*cells, "note", "The source names no matrix; the file names the one it is taken for.")
+        if not _holds_tags(found) and found.video.codec != "vp9":
+            return Finding(*cells, "note", "The file's format cannot name the matrix; it is taken for the same one.")
         told = f"The colour tag matrix ({wanted.tagged_matrix}) is gone; the file is taken for {written.matrix} all the same."
         return Finding(*cells, "differs", told, "the colour tag matrix")
     told = f"The matrix was to be {cells[1]}, it is written as {cells[2]}."
@@ -404,7 +433,7 @@ def _range(promise: Promise, found: MediaInfo, was_rgb: bool) -> Finding:
     if wanted == written:
         return Finding(*cells)
     if was_rgb:
-        return Finding(*cells, "note", "The source is RGB, which always has full range; it is written in limited range.")
+        return Finding(*cells, "note", "One of the two is RGB, which always has full range, the other YUV.")
     return Finding(*cells, "differs", "The colour range was not written as in the source.", "the colour range")
 
 
@@ -545,20 +574,23 @@ def _check_words(promise: Promise, found: Inventory, partners: Mapping[int, Stre
     picture = promise.source.streams[promise.source.video_index], found.media.streams[found.media.video_index]
     pairs.insert(0, picture)
     where = family(found.media)
-    tongues = [
-        f"{source.language} of stream {source.index}"
-        for source, written in pairs
-        if not _same_language(source.language, written.language)
-    ]
-    # ISO/IEC 14496-12, 8.4.2: mp4 holds three letters; QuickTime a list of its own; the others for some streams only.
-    partly = where not in ("matroska", "mp4") or all(len(word.split()[0]) != 3 for word in tongues)
-    yield _together("languages", tongues, "language", partly, where)
-    titles = [f"{s.title!r} of stream {s.index}" for s, w in pairs if s.title and s.title != w.title]
-    yield _together("titles", titles, "title", where != "matroska", where)
+    container = container_of(found.media)
+    gone = [(a, b) for a, b in pairs if not _same_language(a.language, b.language)]
+    # QuickTime has a list of languages of its own (QuickTime File Format, language codes), mp4 three letters for each.
+    beyond = all(
+        container is None
+        or where == "mov"
+        or kind_of(a) not in container.languages
+        or (where == "mp4" and len(str(a.language)) != 3)
+        for a, _ in gone
+    )
+    yield _together("languages", [f"{a.language} of stream {a.index}" for a, _ in gone], "language", beyond, where)
+    titles = [f"{a.title!r} of stream {a.index}" for a, b in pairs if a.title and a.title != b.title]
+    yield _together("titles", titles, "title", container is None or not container.titles, where)
     flags, held = [], _HELD_FLAGS.get(where, frozenset())
     for source, written in pairs:
-        gone = [flag for flag in source.disposition if flag in _FLAGS and flag not in written.disposition]
-        flags += [(flag, f"{flag} of stream {source.index}") for flag in gone]
+        unset = [flag for flag in source.disposition if flag in _FLAGS and flag not in written.disposition]
+        flags += [(flag, f"{flag} of stream {source.index}") for flag in unset]
     yield _together("dispositions", [told for _, told in flags], "disposition", all(flag not in held for flag, _ in flags), where)
 
 
@@ -606,10 +638,10 @@ def _kept(key: str, value: str, held: Mapping[str, str]) -> bool:
 def _beyond(key: str, found: MediaInfo) -> bool:
     """Whether the file's format has no place for a key of metadata."""
     where = family(found)
-    if where == "mp4":  # the muxer writes either cover art or free keys
-        cover = any(kind_of(stream) == "cover" for stream in found.streams)
-        return cover and bool(free_keys("mp4", {key: ""}))
-    return where not in ("matroska", "mov")
+    if where == "mp4" and any(kind_of(stream) == "cover" for stream in found.streams):
+        return bool(free_keys("mp4", {key: ""}))  # the muxer writes either cover art or free keys
+    container = container_of(found)
+    return container is None or bool(lost_keys(container, {key: ""}))
 
 
 def _check_duration(
@@ -630,8 +662,8 @@ def _check_duration(
         else:
             told = f"The last stream was to end at {cells[1]}, it ends at {cells[2]}."
             yield Finding(*cells, "differs", told, "the duration")
-    if found.media.duration is None:
-        return
+    if found.media.duration is None or family(found.media) == "ivf":
+        return  # IVF states the number of pictures there, which FFmpeg takes for ticks
     # mp4 and mov tracks last as long as their decoding times say (ISO/IEC 14496-12, 8.4.2), which reordering may shorten.
     # FFmpeg counts from the first timestamp or from 0, with or without subtitles: the stated end has to lie between the
     # last picture or sound and the end of everything.

@@ -98,7 +98,6 @@ class VideoWriter:
         self._stamps = array("q")
         self._durations: dict[int, int] = {}
         self._last_duration: int | None = None
-        self._mark = bool(comment)
         self._from_rgb = FromRGB(info.width, info.height, self._plan.pixel_format, self._plan.color)
         tick = source.video.time_base
         span = Span(*(None if end is None else end * tick for end in pts_range(source, start, duration)))
@@ -249,7 +248,6 @@ class VideoWriter:
         self._muxer.mux(packets)
 
     def _verified(self) -> VerifyReport:
-        words = self._muxer.metadata
         return verify(
             self.source,
             self._pending.path,
@@ -259,9 +257,8 @@ class VideoWriter:
             info=self.info,
             color=self._plan.color,
             chapters=self._muxer.chapters,
-            metadata=words,
+            metadata=self._muxer.metadata,
             last_duration=self._last_duration,
-            mark=self._mark and any(key.lower() == "comment" for key in words),
             notices=self.notices,
         )
 

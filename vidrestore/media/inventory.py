@@ -6,6 +6,7 @@ An hour of video with sound is some 260,000 packets; eight bytes for the time of
 from __future__ import annotations
 
 import hashlib
+import html
 import itertools
 import re
 from array import array
@@ -17,17 +18,27 @@ import av
 import av.error
 
 from vidrestore.errors import DamagedVideoError
+from vidrestore.media.containers import FORMATS, Container
 from vidrestore.media.decode import VideoDecoder, pts_range
+from vidrestore.media.digest import PacketDigest
 from vidrestore.media.ledger import shows_picture
 from vidrestore.media.probe import MediaInfo, StreamSummary, open_input
-from vidrestore.media.remux import PacketDigest
+from vidrestore.media.remux import NO_PTS
+from vidrestore.media.streams import kind_of
+from vidrestore.media.subtitles import TEXT_CODECS
 
-__all__ = ["NO_PTS", "Inventory", "StreamContent", "Timeline", "decode_timeline", "kind_of", "plain_text", "take_inventory"]
-
-NO_PTS = -(1 << 63)
-"""AV_NOPTS_VALUE: stands for a packet without a timestamp."""
-
-TEXT_CODECS = frozenset({"subrip", "srt", "text", "mov_text", "webvtt", "ass", "ssa"})
+__all__ = [
+    "NO_PTS",
+    "Inventory",
+    "StreamContent",
+    "Timeline",
+    "Words",
+    "container_of",
+    "decode_timeline",
+    "family",
+    "plain_text",
+    "take_inventory",
+]
 
 _WITHOUT_TIMESTAMPS = {"h264", "hevc", "m4v", "mpegvideo", "obu", "vc1", "yuv4mpegpipe", "mjpeg"}
 """Demuxers that count pictures instead of reading their times: a picture's place is only known when it is decoded."""
@@ -50,6 +61,30 @@ class Timeline:
 
 
 @dataclass
+class Words:
+    """What a text subtitle says, and when: 64 bits of a hash stand for each text and each line."""
+
+    texts: array[int] = field(default_factory=lambda: array("Q"))
+    """Of each packet."""
+    ends: array[int] = field(default_factory=lambda: array("q"))
+    """Ticks at which each packet's text goes away."""
+    lines: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """First and last tick at which each line shows: formats that show one text at a time join those that overlap."""
+
+    def add(self, text: str, begin: int, end: int) -> None:
+        """One more text."""
+        self.texts.append(_hash(text))
+        self.ends.append(end)
+        for line in map(_hash, text.split("\n")):
+            first, last = self.lines.get(line, (begin, end))
+            self.lines[line] = min(first, begin), max(last, end)
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+@dataclass
 class StreamContent:
     """All of one stream's packets, in the order of the file."""
 
@@ -61,8 +96,8 @@ class StreamContent:
     """Ticks of the stream's time base, NO_PTS where there is none."""
     end: Fraction | None = None
     """Seconds at which the last packet ends."""
-    texts: array[int] = field(default_factory=lambda: array("Q"))
-    """64 bits of the hash of each subtitle's words, for text subtitles."""
+    words: Words | None = None
+    """For text subtitles."""
 
     @property
     def first(self) -> Fraction | None:
@@ -90,14 +125,24 @@ class Inventory:
         return max([Fraction(last), *timed])
 
 
-def kind_of(stream: StreamSummary) -> str:
-    """video, audio, subtitle, data, attachment, or cover: a still picture that stands for the file."""
-    image = stream.type == "attachment" and stream.codec.startswith("image/")
-    return "cover" if stream.attached_picture or image else stream.type
+def family(media: MediaInfo) -> str:
+    """The container as a key of FORMATS, else FFmpeg's name of the demuxer; webm counts as matroska."""
+    names = media.container.split(",")
+    if "mov" in names:
+        return "mov" if media.metadata.get("major_brand", "").strip() == "qt" else "mp4"
+    return next((name for name in ("matroska", "mpegts", "avi", "gif") if name in names), names[0])
 
 
-def take_inventory(media: MediaInfo, start: float = 0.0, duration: float | None = None) -> Inventory:
+def container_of(media: MediaInfo) -> Container | None:
+    """What its container can hold; None: one that this package writes no videos to."""
+    return FORMATS.get(family(media))
+
+
+def take_inventory(media: MediaInfo, start: float = 0.0, duration: float | None = None, *, written: bool = False) -> Inventory:
     """Read all packets of a file, or those that a run with `start` and `duration` takes from it.
+
+    `written`: it is an output. Where its container has no timestamps, its pictures are counted, and the n-th is due at n
+    times the length of one; of a source it is the decoder that says.
 
     The range follows the copying of streams: a packet belongs to it when it is shown for a moment of it; other pictures
     begin with their first key picture.
@@ -121,10 +166,17 @@ def take_inventory(media: MediaInfo, start: float = 0.0, duration: float | None 
                 pictures.add(packet)
             elif packet.stream_index in readers:
                 readers[packet.stream_index].add(packet)
+    format_ = container_of(media)
+    if written and format_ is not None and format_.constant_rate and media.video.frame_rate:
+        counted = Timeline(array("q", range(pictures.shown)), 1 / media.video.frame_rate, 1)
+        return Inventory(media, counted, _contents(media, readers), pictures.decoding_span)
     timeline = pictures.timeline(start, duration) or decode_timeline(media, start, duration)
-    empty = StreamContent(media.streams[media.video_index], PacketDigest(media.video.codec))
-    contents = (readers[stream.index].finished() if stream.index in readers else empty for stream in media.streams)
-    return Inventory(media, timeline, tuple(contents), pictures.decoding_span)
+    return Inventory(media, timeline, _contents(media, readers), pictures.decoding_span)
+
+
+def _contents(media: MediaInfo, readers: dict[int, _Reader]) -> tuple[StreamContent, ...]:
+    picture = StreamContent(media.streams[media.video_index], PacketDigest(media.video.codec))
+    return tuple(readers[stream.index].finished() if stream.index in readers else picture for stream in media.streams)
 
 
 def decode_timeline(media: MediaInfo, start: float = 0.0, duration: float | None = None) -> Timeline:
@@ -150,9 +202,15 @@ def plain_text(codec: str, payload: bytes) -> str:
     if codec == "mov_text":
         payload = payload[2 : 2 + int.from_bytes(payload[:2], "big")]
     text = payload.decode("utf-8", errors="replace").rstrip("\0")
+    if codec == "webvtt":
+        return _plain(html.unescape(_MARKUP.sub("", text)))
     if codec in ("ass", "ssa"):
         text = text.split(",", 8)[-1].replace("\\N", "\n").replace("\\n", "\n").replace("\\h", "\u00a0")
-    lines = _MARKUP.sub("", text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return _plain(_MARKUP.sub("", text))
+
+
+def _plain(text: str) -> str:
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join(line.strip() for line in lines).strip()
 
 
@@ -203,6 +261,7 @@ class _Pictures:
         self._last: tuple[int, int] = (NO_PTS, 0)  # pts and duration of the picture shown last
         self._latest = NO_PTS  # pts of the last in the file
         self._first_dts: int | None = None
+        self.shown = 0
         self.decoding_span = Fraction(0)
         self._key: int | None = None
         self._doubtful = bool(_WITHOUT_TIMESTAMPS & set(media.container.split(",")))
@@ -213,6 +272,7 @@ class _Pictures:
             self.decoding_span = (packet.dts + (packet.duration or 0) - self._first_dts) * packet.time_base
         if packet.is_discard or not self._shown(packet):
             return  # an edit list hides it, or it is only there for other pictures to lean on
+        self.shown += 1
         if packet.pts is None:
             self._doubtful = True
             return
@@ -253,7 +313,9 @@ class _Reader:
         self._span = span
         self._whole = hashlib.sha256()
         self._first_key: int | None = None
-        self.content = StreamContent(summary, PacketDigest(summary.codec))
+        self._opening = None if span.first is None else round(span.first / summary.time_base)
+        words = Words() if summary.codec in TEXT_CODECS else None
+        self.content = StreamContent(summary, PacketDigest(summary.codec), words=words)
 
     def add_file(self, payload: bytes) -> None:
         self.content.digest.update(payload)
@@ -272,9 +334,9 @@ class _Reader:
         if packet.pts is not None:
             finish = (packet.pts + (packet.duration or 0)) * packet.time_base
             content.end = finish if content.end is None else max(content.end, finish)
-        if content.summary.codec in TEXT_CODECS:
-            words = plain_text(content.summary.codec, payload).encode()
-            content.texts.append(int.from_bytes(hashlib.sha256(words).digest()[:8], "big"))
+        if content.words is not None and packet.pts is not None:
+            begin = packet.pts if self._opening is None else max(packet.pts, self._opening)
+            content.words.add(plain_text(content.summary.codec, payload), begin, packet.pts + (packet.duration or 0))
 
     def _wanted(self, packet: av.Packet) -> bool:
         ticks = packet.pts if packet.pts is not None else packet.dts

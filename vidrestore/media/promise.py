@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-from vidrestore.errors import UsageError
 from vidrestore.media.decode import pts_range
-from vidrestore.media.inventory import NO_PTS, Inventory, StreamContent, Timeline, kind_of
+from vidrestore.media.inventory import NO_PTS, Inventory, StreamContent, Timeline, Words
 from vidrestore.media.metadata import file_metadata, shifted_chapters
 from vidrestore.media.probe import Chapter, MediaInfo, StreamSummary
 from vidrestore.media.remux import CopiedStream
-from vidrestore.media.streams import is_chapter_track
+from vidrestore.media.streams import is_chapter_track, kept_streams, kind_of
+from vidrestore.media.timecode import moved_timecode
 from vidrestore.types import ColorSpec, StreamInfo
 
-__all__ = ["Promise", "PromisedChapter", "PromisedStream", "promise_of_run", "promise_of_source"]
+__all__ = ["MARK", "Promise", "PromisedChapter", "PromisedStream", "promise_of_run", "promise_of_source"]
 
-STREAM_KINDS = ("audio", "video", "subtitle", "data", "attachment", "cover")
-OTHER_DROPS = ("chapters", "alpha")
+MARK = "Restored by vidrestore"
+"""How the comment of every restored file begins."""
 LEFT_OUT_ON_REQUEST = "left out, as asked for"
 
 
@@ -44,9 +44,11 @@ class PromisedStream:
     time_base: Fraction = Fraction(1)
     first: Fraction | None = None
     """Seconds of the first timestamp."""
-    texts: array[int] | None = None
-    """Hashes of the words of a text subtitle; None: not known."""
+    words: Words | None = None
+    """Of a text subtitle; None: not known."""
     end: Fraction | None = None
+    timecode: str | None = None
+    """Label of the first picture, where the stream is a timecode track that is written anew."""
     place: int | None = None
     """Index in the written file; None: it has to be looked for."""
 
@@ -111,12 +113,12 @@ def promise_of_run(
     chapters: int | Sequence[Mapping[str, Any]] | None,
     metadata: Mapping[str, str] | None,
     shift: Fraction,
-    mark: bool,
 ) -> Promise:
     """The promise that the writer of a file made; `places` are the copied streams' indexes in the written file."""
     kept = {track.source.index: _of_track(track, place) for track, place in zip(copied, places, strict=True)}
+    label = next((value for key, value in (metadata or {}).items() if key.lower() == "timecode"), None)
     others = (stream for stream in source.streams if stream.index != source.video_index and stream.index not in kept)
-    streams = [*kept.values(), *(_unwritten(stream, "left out; the notes of the run say why") for stream in others)]
+    streams = [*kept.values(), *(_unwritten(stream, "left out; the notes of the run say why", label) for stream in others)]
     listed = [] if chapters is None or isinstance(chapters, int) else chapters
     count = chapters if isinstance(chapters, int) else len(source.chapters if chapters is None else chapters)
     video = info or source.video
@@ -136,7 +138,7 @@ def promise_of_run(
         told_shift=shift,
         bit_depth=color.bit_depth,
         binding=True,
-        mark=mark,
+        mark=any(key.lower() == "comment" and MARK in value for key, value in (metadata or {}).items()),
     )
 
 
@@ -155,17 +157,13 @@ def promise_of_source(
     Raises:
         UsageError: `drop_streams` names no stream.
     """
-    media, drops = content.media, frozenset(drop_streams)
-    _check_drops(media, drops)
+    media, drops = content.media, frozenset(word.strip().lower() for word in drop_streams)
+    kept = {stream.index for stream in kept_streams(media, drops, strip_location)}
     first, end = pts_range(media, start, duration)
     tick = media.video.time_base
     opening = None if first is None else first * tick
     closing = None if end is None else end * tick
-    streams = tuple(
-        _of_content(stream, media, drops, strip_location, opening)
-        for stream in content.streams
-        if stream.summary.index != media.video_index and not is_chapter_track(stream.summary, media)
-    )
+    words = _at_opening(file_metadata(media, "", strip_location), media, opening)
     return Promise(
         source=media,
         pictures=content.pictures,
@@ -174,11 +172,15 @@ def promise_of_source(
         height=media.video.height,
         sample_aspect_ratio=media.video.sample_aspect_ratio,
         display_matrix=media.display_matrix,
-        streams=streams,
+        streams=tuple(
+            _of_content(stream, opening) if stream.summary.index in kept else _left_out(stream.summary, media, drops, opening)
+            for stream in content.streams
+            if stream.summary.index != media.video_index and not is_chapter_track(stream.summary, media)
+        ),
         chapters=tuple(_promised_chapter(chapter) for chapter in shifted_chapters(media.chapters, Fraction(0), opening, closing))
         if "chapters" not in drops
         else (),
-        metadata=file_metadata(media, "", strip_location),
+        metadata=words,
         bit_depth=bit_depth,
         alpha=media.video.alpha and "alpha" not in drops,
         cfr=cfr,
@@ -187,34 +189,25 @@ def promise_of_source(
 
 
 def _of_track(track: CopiedStream, place: int) -> PromisedStream:
-    moments, base = getattr(track, "moments", None), getattr(track, "time_base", track.source.time_base)
     return PromisedStream(
         track.source,
-        codec=getattr(track, "converted", None) or track.source.codec,
+        codec=track.converted or track.source.codec,
         packets=track.digest.packets,
         sha256=track.digest.hexdigest(),
-        pts=moments,
-        time_base=base,
-        first=None if moments is None else _first(moments, base),
+        pts=track.moments,
+        time_base=track.time_base,
+        first=track.first,
         place=place,
     )
 
 
-def _of_content(
-    stream: StreamContent, media: MediaInfo, drops: frozenset[str], strip_location: bool, opening: Fraction | None
-) -> PromisedStream:
-    summary = stream.summary
-    if str(summary.index) in drops or kind_of(summary) in drops:
-        return _unwritten(summary, LEFT_OUT_ON_REQUEST)
-    if summary.type == "data" and "timecode" in summary.metadata:
-        return _unwritten(summary, "")
-    if summary.type == "data" and strip_location:
-        return _unwritten(summary, "left out with the location")
-    pts = stream.pts
+def _of_content(stream: StreamContent, opening: Fraction | None) -> PromisedStream:
+    summary, pts = stream.summary, stream.pts
     if summary.type == "subtitle" and opening is not None:
         earliest = round(opening / summary.time_base)  # one that shows when the range begins starts with the range
         pts = array("q", (stamp if stamp == NO_PTS else max(stamp, earliest) for stamp in pts))
-    promised = PromisedStream(
+    first = next((stamp for stamp in pts if stamp != NO_PTS), None)
+    return PromisedStream(
         summary,
         codec=summary.codec,
         packets=stream.digest.packets,
@@ -222,34 +215,38 @@ def _of_content(
         content=stream.content,
         pts=pts,
         time_base=summary.time_base,
-        texts=stream.texts or None,
+        first=None if first is None else first * summary.time_base,
+        words=stream.words,
         end=None if kind_of(summary) == "cover" else stream.end,
     )
-    return replace(promised, first=_first(pts, summary.time_base))
 
 
-def _first(pts: array[int], time_base: Fraction) -> Fraction | None:
-    """Seconds of the first timestamp there is."""
-    ticks = next((stamp for stamp in pts if stamp != NO_PTS), None)
-    return None if ticks is None else ticks * time_base
+def _left_out(stream: StreamSummary, media: MediaInfo, drops: frozenset[str], opening: Fraction | None) -> PromisedStream:
+    asked = str(stream.index) in drops or kind_of(stream) in drops
+    label = None if asked else _at_opening({"timecode": stream.metadata.get("timecode", "")}, media, opening).get("timecode")
+    return _unwritten(stream, LEFT_OUT_ON_REQUEST if asked else "left out with the location", label)
 
 
-def _unwritten(stream: StreamSummary, why: str) -> PromisedStream:
-    timecode = stream.type == "data" and "timecode" in stream.metadata and why != LEFT_OUT_ON_REQUEST
-    return PromisedStream(stream, fate="regenerated" if timecode else "left out", why=why, codec=stream.codec)
+def _unwritten(stream: StreamSummary, why: str, label: str | None) -> PromisedStream:
+    """A stream that is not copied; `label`: the timecode that a timecode track is written anew from."""
+    if stream.type == "data" and "timecode" in stream.metadata and why != LEFT_OUT_ON_REQUEST:
+        why = "left out, since its timecode does not fit the file" if not label else ""
+        return PromisedStream(stream, fate="regenerated" if label else "left out", why=why, codec=stream.codec, timecode=label)
+    return PromisedStream(stream, fate="left out", why=why, codec=stream.codec)
+
+
+def _at_opening(words: dict[str, str], media: MediaInfo, opening: Fraction | None) -> dict[str, str]:
+    """Metadata with the timecode of the first picture of the range; without one that cannot be told."""
+    if opening is None:
+        return words
+    picture = media.streams[media.video_index]
+    begin = media.start_time if picture.start is None else picture.start * picture.time_base
+    elapsed = max(Fraction(0), opening - begin)
+    moved = {key: moved_timecode(value, elapsed, media.video.frame_rate or Fraction(0)) for key, value in words.items()}
+    return {key: moved[key] or "" if key.lower() == "timecode" else value for key, value in words.items()}
 
 
 def _promised_chapter(chapter: Mapping[str, Any] | Chapter) -> PromisedChapter:
     entry = chapter if isinstance(chapter, Mapping) else vars(chapter)
     base = Fraction(entry["time_base"])
     return PromisedChapter(entry["start"] * base, entry["end"] * base, dict(entry["metadata"]).get("title", ""))
-
-
-def _check_drops(media: MediaInfo, drops: frozenset[str]) -> None:
-    numbers = {str(stream.index) for stream in media.streams if stream.index != media.video_index}
-    wrong = sorted(word for word in drops if word not in numbers and word not in (*STREAM_KINDS, *OTHER_DROPS))
-    if wrong:
-        raise UsageError(
-            f"{media.path.name} has no stream {wrong[0]!r} beside the picture to leave out.",
-            f"Give numbers that `vidrestore probe` shows, or kinds: {', '.join((*STREAM_KINDS, *OTHER_DROPS))}.",
-        )

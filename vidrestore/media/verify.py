@@ -14,10 +14,11 @@ import av.error
 from vidrestore.errors import DamagedVideoError, EmptyVideoError, MediaError, VerificationError
 from vidrestore.media.checks import examine, named, same_pictures
 from vidrestore.media.findings import Finding, StreamCheck, VerifyReport
-from vidrestore.media.inventory import Inventory, Timeline, decode_timeline, kind_of, take_inventory
+from vidrestore.media.inventory import Inventory, Timeline, decode_timeline, take_inventory
 from vidrestore.media.probe import MediaInfo, probe
 from vidrestore.media.promise import promise_of_run, promise_of_source
 from vidrestore.media.remux import CopiedStream
+from vidrestore.media.streams import kind_of
 from vidrestore.types import ColorSpec, StreamInfo
 
 __all__ = ["Finding", "StreamCheck", "VerifyReport", "compare", "verify"]
@@ -37,7 +38,6 @@ def verify(
     chapters: int | Sequence[Mapping[str, Any]] | None = None,
     metadata: Mapping[str, str] | None = None,
     last_duration: int | None = None,
-    mark: bool = False,
     notices: tuple[str, ...] = (),
 ) -> VerifyReport:
     """Read `target` again, once, and compare it with what the run that wrote it promised.
@@ -52,9 +52,8 @@ def verify(
         info: the picture as it was to be written: size and pixel aspect; None: the source's.
         color: the tags and bit depth promised; None: the source's.
         chapters: those promised in PyAV's form, or only how many; None: as many as the source has.
-        metadata: the file's metadata promised; None: none.
+        metadata: the file's metadata promised, the mark of vidrestore in its comment; None: none.
         last_duration: ticks of the last picture, in the time base of the last of `expected_pts`; None: not promised.
-        mark: whether the comment has to say which engines ran.
         notices: sentences of the writer, for the report.
 
     Raises:
@@ -64,7 +63,7 @@ def verify(
     try:
         written = probe(target)
         places = _written_places(written, copied)
-        found = take_inventory(written)
+        found = take_inventory(written, written=True)
     except (VerificationError, MemoryError):
         raise
     except (MediaError, av.error.FFmpegError) as error:
@@ -79,7 +78,6 @@ def verify(
         chapters=chapters,
         metadata=metadata,
         shift=shift,
-        mark=mark,
     )
     report = examine(promise, found)
     if report.differing:
@@ -136,7 +134,7 @@ def compare(
 
 def _of_copy(media: MediaInfo) -> Inventory:
     try:
-        return take_inventory(media)
+        return take_inventory(media, written=True)
     except (DamagedVideoError, EmptyVideoError) as error:
         raise VerificationError(f"The copy cannot be read whole: {error.message}", "Make the copy again.") from None
 
