@@ -15,8 +15,8 @@ from vidrestore.config import Rectangle
 from vidrestore.engine.card import Card
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.fused import FusedEngine
-from vidrestore.errors import InvalidCardError, UsageError, WeightsError
-from vidrestore.types import StreamInfo
+from vidrestore.errors import InvalidCardError, MediaError, UsageError, WeightsError
+from vidrestore.types import ColorSpec, StreamInfo
 
 INFO = StreamInfo(40, 24, Fraction(1, 25))
 
@@ -198,3 +198,54 @@ def test_an_engine_that_wants_neighbours_is_refused(catalog: Catalog) -> None:
     engine = FusedEngine([card], catalog, device="cpu")
     with pytest.raises(InvalidCardError, match="pair looks at neighbouring frames"):
         engine.open(StreamInfo(width=8, height=8, time_base=Fraction(1, 25)))
+
+
+# -- 16 bits and HDR ------------------------------------------------------------------------------------------------
+
+
+def deep_noise(height: int, width: int) -> torch.Tensor:
+    return batch_of_noise(height, width, 1, torch.uint16)
+
+
+def test_strength_at_16_bits(catalog: Catalog) -> None:
+    """Half of the effect is the mean of the input and the full effect, to one level of 65535."""
+    frames = (deep_noise(24, 40).to(torch.int32) // 3 + 20000).to(torch.uint16)  # bicubic stays within 0..65535
+    full = fused(catalog, "small").restore(frames).double()
+    half = fused(catalog, "small", strength=0.5).restore(frames).double()
+    none = fused(catalog, "small", strength=0.0).restore(frames).double()
+    assert torch.unique(half).numel() > 2000, "no 8-bit steps"
+    assert (half - (full + none) / 2).abs().max() <= 1.5
+
+
+def test_a_protected_rectangle_keeps_every_16_bit_level(catalog: Catalog, tmp_path: Path) -> None:
+    box = Rectangle(x=3, y=5, width=17, height=9)
+    make_engine(tmp_path, "other")
+    frames = deep_noise(24, 40)
+    kept = fused(catalog, "plain", protect=(box,)).restore(frames)
+    assert torch.equal(kept.to(torch.int32), frames.to(torch.int32))
+    enlarged = fused(catalog, "small", protect=(box,)).restore(frames).to(torch.int32)
+    wanted = fused(catalog, "bicubic").restore(frames).to(torch.int32)
+    rows, columns = slice(10, 28), slice(6, 40)
+    assert torch.equal(enlarged[..., rows, columns], wanted[..., rows, columns])
+
+
+def test_tiles_leave_no_seam_at_16_bits(catalog: Catalog) -> None:
+    """Identity and bicubic in tiles: the same levels but for the last bit of float32 sums."""
+    frames = deep_noise(200, 300)
+    for name, slack in (("plain", 0), ("bicubic", 1)):
+        whole, tiled = fused(catalog, name).restore(frames), fused(catalog, name, tile_size=128).restore(frames)
+        assert (whole.to(torch.int32) - tiled.to(torch.int32)).abs().max() <= slack
+
+
+@pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
+def test_hdr_needs_an_engine_that_accepts_it(catalog: Catalog, tmp_path: Path, transfer: str) -> None:
+    make_baseline(tmp_path, "wide", hdr=True)
+    hdr = StreamInfo(40, 24, Fraction(1, 25), ColorSpec("bt2020", bit_depth=10, transfer=transfer), "yuv420p10le")
+    assert fused(catalog, "wide").open(hdr) == hdr
+    with pytest.raises(MediaError, match=rf"engine small cannot restore HDR video \({transfer}\)"):
+        fused(catalog, "wide", "small").open(hdr)
+
+
+def test_the_baselines_accept_hdr_and_no_other_engine_does() -> None:
+    cards = Catalog.find().cards()
+    assert {card.id for card in cards if card.hdr} == {"identity", "bicubic-x2"}

@@ -200,6 +200,26 @@ def test_sixteen_bits_follow_eight() -> None:
         assert np.abs(sixteen.data.transpose(1, 2, 0) / 257.0 - eight).max() <= 1.5
 
 
+def test_sixteen_bits_keep_what_eight_cannot_hold() -> None:
+    """Differences far below an 8-bit level (257 of 65535) are averaged as such: no step, no bias, less noise."""
+    clean = texture().astype(np.float64) * 257
+    random = np.random.default_rng(4)
+    shot = [np.round(clean + random.normal(0, 60, clean.shape)).astype(np.uint16) for _ in range(5)]
+    given = [Frame(p.transpose(2, 0, 1), k, k, TIME_BASE) for k, p in enumerate(shot)]
+    out = [f.data.transpose(1, 2, 0) for f in TemporalBlend().process(given)]
+    middle, before = out[2] - clean, shot[2] - clean
+    assert np.abs(middle.mean()) < 2 and middle.std() < 0.65 * before.std()
+    assert np.unique(out[2] % 257).size == 257
+
+
+def test_a_still_picture_keeps_every_sixteen_bit_level() -> None:
+    """No rounding on the way through float32: 65536 levels in, the same out."""
+    levels = np.arange(65536, dtype=np.uint16).reshape(1, 256, 256)
+    given = [Frame(np.repeat(levels, 3, axis=0), k, k, TIME_BASE) for k in range(5)]
+    for frame in TemporalBlend().process(given):
+        assert np.array_equal(frame.data, given[0].data)
+
+
 def test_one_channel_and_tiny_pictures() -> None:
     shot = [Frame(p[..., :1].transpose(2, 0, 1), k, k, TIME_BASE) for k, p in enumerate(noisy([texture(20, 18)] * 4))]
     out = list(TemporalBlend().process(shot))

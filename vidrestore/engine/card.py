@@ -46,6 +46,7 @@ class Card(_Table):
     tile_halo: int = Field(0, ge=0, description="pixels of context around a tile that settle its result to 1/255")
     temporal_halo: int = Field(0, ge=0, description="frames before and after that the network itself looks at")
     precisions: tuple[Literal["fp32", "bf16", "fp16"], ...] = ("fp32",)
+    hdr: bool = Field(False, description="accepts PQ and HLG pictures as they are")
     generative: bool = Field(False, description="invents detail: the output is no evidence")
     licence: str
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="of weights.safetensors; None: no weights")

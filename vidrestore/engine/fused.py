@@ -14,7 +14,7 @@ from vidrestore.engine.card import Card
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.processing import enlarge, from_frames, make_thumbnail, pad_to_multiple, to_frames
 from vidrestore.engine.tiling import run_tiled, smallest_tile
-from vidrestore.errors import InvalidCardError, UsageError
+from vidrestore.errors import InvalidCardError, MediaError, UsageError
 from vidrestore.models.base import Whole
 from vidrestore.runtimes import pick_device, runtime_class
 from vidrestore.runtimes.base import Runtime
@@ -104,7 +104,14 @@ class FusedEngine:
         Raises:
             UsageError: a protected rectangle does not lie in the picture.
             InvalidCardError: an engine wants neighbouring frames.
+            MediaError: HDR pictures (PQ or HLG), for an engine that was made for others.
         """
+        strangers = [card.id for card in self.cards if not card.hdr]
+        if info.color.hdr and strangers:
+            raise MediaError(
+                f"The engine {strangers[0]} cannot restore HDR video ({info.color.transfer}): it was made for standard tones.",
+                "Convert the video to SDR first, or use an engine whose card says hdr.",
+            )
         for card in self.cards:
             if card.temporal_halo:
                 raise InvalidCardError(f"The engine {card.id} looks at neighbouring frames, which this version cannot give it.")
