@@ -158,7 +158,7 @@ def test_memory_that_is_used_up_is_said_as_such(
         if when == "encode":
             monkeypatch.setattr(writer, "_mux", starve)
         else:
-            monkeypatch.setattr("vidrestore.media.verify._read_again", starve)
+            monkeypatch.setattr("vidrestore.media.verify.take_inventory", starve)
         for frame in VideoDecoder(info):
             writer.write(frame)
         writer.finish()

@@ -11,14 +11,12 @@ from typing import Any
 import av
 import pytest
 
-from vidrestore.config import EncodeConfig
-from vidrestore.errors import DamagedVideoError, MediaError, UnsupportedStreamError, UsageError
-from vidrestore.media import MediaInfo, VerifyReport, VideoDecoder, VideoWriter
+from vidrestore.errors import MediaError, UnsupportedStreamError, UsageError
+from vidrestore.media import MediaInfo, VerifyReport, VideoDecoder
 from vidrestore.media.containers import CONTAINERS, FORMATS
 from vidrestore.media.digest import PacketDigest
 from vidrestore.media.probe import probe
 from vidrestore.media.remux import check_streams, kept_streams
-from vidrestore.media.timecode import moved_timecode
 
 ffmpeg = pytest.importorskip("ffmpeg")
 BINARY = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
@@ -225,7 +223,8 @@ def test_text_goes_along(texts: Callable[[str], Path], restore: Restore, tmp_pat
     assert [any("converted" in notice for notice in report.notices)] == [written != codec]
     for number in range(2):
         assert cues_of(target, tmp_path, number) == cues_of(source, tmp_path, number)
-    assert "forced" in streams[0].disposition
+    assert ("forced" in streams[0].disposition) == (name != "mov")
+    assert any("marks of stream 1 (forced)" in notice for notice in report.notices) == (name == "mov")
 
 
 @pytest.mark.parametrize("name", ["ts", "avi", "h264", "ivf"])
@@ -274,3 +273,273 @@ def test_text_with_positions_is_left_out_with_the_location(make_clip: Make, rest
     _, target, report = restore(drone, "drone_out.mkv", strip_location=True)
     assert not report.streams and "its text holds positions" in report.notices[0] and b"48.2083" not in target.read_bytes()
     assert len(restore(drone, "drone_kept.mkv")[2].streams) == 1
+
+
+# -- pictures, files, data --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def covered(tmp_path: Path) -> Callable[[str, str], Path]:
+    """covered(container, image) -> a clip with cover art, made by the judge."""
+
+    def make(container: str, image: str) -> Path:
+        still = judge(ffmpeg.input("color=red:s=32x32:d=0.04", f="lavfi"), path=tmp_path / f"cover.{image}", **{"frames:v": 1})
+        path = tmp_path / f"covered.{container}"
+        words: dict[str, Any] = {"c:v:0": "libx264", "pix_fmt:v:0": "yuv420p"}
+        if container == "mkv":
+            kind = f"image/{image.replace('jpg', 'jpeg')}"
+            return judge(picture(), path=path, attach=str(still), **{"metadata:s:t": f"mimetype={kind}"}, **words)
+        art = ffmpeg.input(str(still)).video
+        return judge(picture(), art, path=path, **{"c:v:1": "copy", "disposition:v:1": "attached_pic"}, **words)
+
+    return make
+
+
+@pytest.mark.parametrize("image", ["jpg", "png"])
+@pytest.mark.parametrize(("there", "here"), [("mkv", "mp4"), ("mp4", "mkv"), ("mkv", "mkv"), ("mp4", "mp4")])
+def test_cover_art_goes_both_ways(
+    covered: Callable[[str, str], Path], restore: Restore, tmp_path: Path, there: str, here: str, image: str
+) -> None:
+    _, target, report = restore(covered(there, image), f"out.{here}")
+    found = [stream for stream in probe(target).streams if stream.attached_picture]
+    assert [stream.codec for stream in found] == ["mjpeg" if image == "jpg" else "png"]
+    with av.open(str(target)) as container:
+        payload = next(bytes(p) for p in container.demux(container.streams[found[0].index]) if p.size)
+    assert payload == (tmp_path / f"cover.{image}").read_bytes()
+    assert [check.packets for check in report.streams] == [1]
+
+
+@pytest.mark.parametrize("name", ["mov", "webm", "ts", "avi", "h264"])
+def test_cover_art_that_is_not_held_is_refused(covered: Callable[[str, str], Path], name: str) -> None:
+    info = probe(covered("mkv", "jpg"))
+    with pytest.raises(UnsupportedStreamError, match=r"stream 1 video mjpeg") as caught:
+        check_streams(info, info.video, CONTAINERS[f".{name}"])
+    assert ".mkv or .mp4" in caught.value.next_step
+    assert not check_streams(info, info.video, CONTAINERS[f".{name}"], drop_streams=["cover"]).copied
+
+
+def test_fonts_are_attached_files_of_matroska(rich: Callable[[str], Path], restore: Restore) -> None:
+    source = rich("rich.mkv")
+    info = probe(source)
+    for name in ("mp4", "mov", "webm", "ts", "avi"):
+        with pytest.raises(UnsupportedStreamError):
+            check_streams(info, info.video, CONTAINERS[f".{name}"], drop_streams=["cover", "subtitle", "chapters", "audio"])
+        check_streams(
+            info, info.video, CONTAINERS[f".{name}"], drop_streams=["cover", "subtitle", "chapters", "audio", "attachment"]
+        )
+
+
+def test_chapters_that_are_not_held_are_refused(make_clip: Make, restore: Restore) -> None:
+    source = make_clip("in.mkv", frames=25, chapters=[(0, 500, "One"), (500, 1000, "Two")])
+    for name in ("out.ts", "out.avi", "out.h264"):
+        with pytest.raises(UnsupportedStreamError, match=r"cannot hold chapters, and in\.mkv has 2.*--drop-streams chapters"):
+            restore(source, name)
+        _, target, report = restore(source, name, drop_streams=["chapters"], codec="ffv1" if name.endswith("avi") else "h264")
+        assert report.chapters == 0 and "chapters are left out, as asked for" in " ".join(report.notices)
+    _, target, report = restore(source, "out.webm", codec="av1")
+    assert report.chapters == 2 and [c.metadata["title"] for c in probe(target).chapters] == ["One", "Two"]
+
+
+def telemetry(path: Path, folder: Path, make_clip: Make, tag: bytes = b"gpmd") -> Path:
+    """A chapter track of a clip made into the telemetry track of an action camera, byte by byte."""
+    base = make_clip("base.mkv", frames=50, chapters=[(0, 1000, "One"), (1000, 2000, "Two")])
+    judge(ffmpeg.input(str(base)), path=path, c="copy")
+    content = path.read_bytes()
+    for old, new in (
+        (b"chap", b"free"),
+        (b"\0\0\0\0text\0\0\0\0", b"\0\0\0\0meta\0\0\0\0"),
+        (b"Otext\0", b"O" + tag + b"\0"),
+        (b"\0\3One\0\0\0\x0cencd", b"GPS-1\0\0\0\x0cencd"),
+        (b"\0\3Two\0\0\0\x0cencd", b"GPS-2\0\0\0\x0cencd"),
+    ):
+        assert content.count(old) == 1
+        content = content.replace(old, new)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["mp4", "mov"])
+def test_telemetry_is_copied_with_its_tag(make_clip: Make, restore: Restore, tmp_path: Path, name: str) -> None:
+    source = telemetry(tmp_path / "in.mp4", tmp_path, make_clip)
+    _, target, _ = restore(source, f"out.{name}")
+    assert packets_of(target, "data") == packets_of(source, "data") and len(packets_of(target, "data")) == 2
+    assert b"gpmd" in target.read_bytes()
+    before, after = (next(s for s in probe(path).streams if s.type == "data") for path in (source, target))
+    assert after.metadata["handler_name"] == before.metadata["handler_name"] and after.codec == before.codec
+
+
+@pytest.mark.parametrize("name", ["mkv", "webm", "ts", "avi", "hevc"])
+def test_telemetry_that_is_not_held_is_refused(make_clip: Make, tmp_path: Path, name: str) -> None:
+    info = probe(telemetry(tmp_path / "in.mp4", tmp_path, make_clip))
+    with pytest.raises(UnsupportedStreamError, match="stream 1 data bin_data") as caught:
+        check_streams(info, info.video, CONTAINERS[f".{name}"], drop_streams=["chapters"])
+    assert "Write to .mp4 or .mov" in caught.value.next_step
+
+
+def test_several_pictures_go_along(make_clip: Make, restore: Restore, tmp_path: Path) -> None:
+    front, rear = make_clip("front.mp4", frames=20), make_clip("rear.mp4", frames=20, size=(32, 32), options={"bf": "2"})
+    both = (ffmpeg.input(str(front)).video, ffmpeg.input(str(rear)).video)
+    source = judge(*both, path=tmp_path / "both.mp4", c="copy")
+    for name in ("mp4", "mov", "mkv", "ts"):
+        _, target, report = restore(source, f"out.{name}")
+        assert [(check.type, check.codec, check.packets) for check in report.streams] == [("video", "h264", 20)]
+        shift = Fraction(report.shift).limit_denominator(10**7)
+        before, after = (sorted(m for m, _ in packets_of(p, "video", 1) if m is not None) for p in (source, target))
+        assert all(abs(a - shift - b) <= Fraction(1, 2000) for a, b in zip(before, after, strict=True))
+        assert digest_of("h264", packets_of(source, "video", 1)) == digest_of("h264", packets_of(target, "video", 1))
+    for name in ("avi", "m2ts"):
+        with pytest.raises(UnsupportedStreamError, match="stream 1 video h264"):
+            check_streams(probe(source), probe(source).video, CONTAINERS[f".{name}"])
+
+
+# -- what is left out -------------------------------------------------------------------------------------------
+
+
+def test_streams_are_left_out_by_number_and_kind(rich: Callable[[str], Path], restore: Restore) -> None:
+    source = rich("rich.mkv")
+    info = probe(source)
+    kinds = {"audio": 1, "subtitle": 1, "cover": 1, "attachment": 1}
+    everything = len(kept_streams(info))
+    assert everything == sum(kinds.values())
+    for kind, count in kinds.items():
+        assert len(kept_streams(info, [kind])) == everything - count
+    for stream in info.streams:
+        if stream.index != info.video_index:
+            assert stream not in kept_streams(info, [str(stream.index)])
+    _, _, report = restore(source, "out.mkv", drop_streams=("audio", "cover", "1"))
+    assert len(report.streams) == everything - 3 + (info.streams[1].type == "audio")
+    assert sum("as asked for" in notice for notice in report.notices) == 3 - (info.streams[1].type == "audio")
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("sound", "no kind of stream"),
+        ("9", "has no stream 9"),
+        ("0", "is the picture that is restored"),
+        ("-1", "no kind"),
+        ("", "no kind"),
+    ],
+)
+def test_what_cannot_be_left_out(make_clip: Make, word: str, told: str) -> None:
+    info = probe(make_clip(audio=True))
+    with pytest.raises(UsageError, match=told):
+        kept_streams(info, ("audio", word))
+
+
+# -- time -------------------------------------------------------------------------------------------------------
+
+UNEVEN = [0, 1, 40, 77, 161, 162, 300, 301, 303, 480, 777, 1100, 1101]
+
+
+@pytest.mark.parametrize("name", ["mp4", "mov", "mkv", "webm", "ts", "m2ts", "ivf"])
+@pytest.mark.parametrize("first", [0, -77, 12345])
+def test_uneven_pictures_and_sound_keep_their_distances(
+    make_clip: Make, restore: Restore, seconds_of: Any, name: str, first: int
+) -> None:
+    """Every pts of picture and sound, less one shift, to the container's tick; B-frames and a negative start included."""
+    base = Fraction(1, 1000)
+    drop = ("audio",) if name in ("ivf", "webm") else ()
+    source = make_clip("in.mp4", pts=[first + at for at in UNEVEN], time_base=base, options={"bf": "3"}, audio=True)
+    _, target, report = restore(source, f"out.{name}", codec={"webm": "av1", "ivf": "av1"}.get(name, "h264"), drop_streams=drop)
+    shift = Fraction(report.shift).limit_denominator(10**7)
+    slack = (FORMATS[CONTAINERS[f".{name}"]].tick or Fraction(0)) / 2
+    before, after = seconds_of(source), seconds_of(target)
+    assert len(after) == len(before)  # mp4 hides what comes before its timeline
+    assert all(abs(a - shift - b) <= slack for a, b in zip(before, after, strict=True))
+    if name in ("mp4", "mov"):
+        assert shift == 0
+    if not drop:
+        sound = [[m for m, _ in packets_of(path, "audio")] for path in (source, target)]
+        assert len(sound[0]) == len(sound[1])
+        near = slack + Fraction(1, 96000)  # the shift is a whole number of the picture's ticks, not of the sound's
+        assert all(abs(a - shift - b) <= near for a, b in zip(*sound, strict=True) if a is not None and b is not None)
+
+
+@pytest.mark.parametrize(
+    ("base", "stamps"),
+    [
+        (Fraction(1, 90000), [2**33 + 3000 * n + n % 3 for n in range(8)]),
+        (Fraction(1001, 60000), list(range(0, 16, 2))),
+        (Fraction(1, 1), [0, 1, 5, 6]),
+        (Fraction(1, 1_000_000), [2**31 * 5 + 33_333 * n for n in range(8)]),
+    ],
+)
+@pytest.mark.parametrize("name", ["mp4", "mov", "mkv", "ts"])
+def test_odd_clocks(make_clip: Make, restore: Restore, seconds_of: Any, base: Fraction, stamps: list[int], name: str) -> None:
+    source = make_clip("in.mp4", pts=stamps, time_base=base, options={"bf": "2"})
+    _, target, report = restore(source, f"out.{name}")
+    shift = Fraction(report.shift).limit_denominator(10**7)
+    tick = FORMATS[CONTAINERS[f".{name}"]].tick or Fraction(0)
+    assert all(abs(a - shift - b) <= tick / 2 for a, b in zip(seconds_of(source), seconds_of(target), strict=True))
+
+
+@pytest.mark.parametrize("name", ["avi", "h264", "hevc"])
+@pytest.mark.parametrize("rate", ["25", "30000/1001", "24000/1001", "60"])
+def test_a_constant_rate_is_all_that_some_can_say(restore: Restore, tmp_path: Path, name: str, rate: str) -> None:
+    source = judge(picture(1, rate), path=tmp_path / "in.mkv", **{"c:v": "libx264", "bf": 2, "pix_fmt": "yuv420p"})
+    _, target, report = restore(source, f"out.{name}", codec={"hevc": "hevc", "avi": "ffv1"}.get(name, "h264"))
+    assert report.frames == len(packets_of(source, "video"))
+    found = probe(target)
+    assert found.video.frame_rate == Fraction(rate)
+
+
+@pytest.mark.parametrize("name", ["avi", "h264", "hevc"])
+def test_a_varying_rate_is_refused_where_it_cannot_be_said(make_clip: Make, restore: Restore, tmp_path: Path, name: str) -> None:
+    source = make_clip("in.mp4", pts=UNEVEN, time_base=Fraction(1, 1000))
+    with pytest.raises(MediaError, match=r"needs pictures at a constant rate.*--cfr"):
+        restore(source, f"out.{name}", codec={"hevc": "hevc", "avi": "ffv1"}.get(name, "h264"))
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_a_raw_av1_stream_states_no_rate(make_clip: Make, restore: Restore) -> None:
+    assert restore(make_clip("in.mp4"), "out.obu", codec="av1")[2].frames == 12
+    source = make_clip("fast.mp4", pts=range(12), time_base=Fraction(1, 50))
+    with pytest.raises(UnsupportedStreamError, match=r"states no picture rate.*\.ivf"):
+        restore(source, "fast.obu", codec="av1")
+
+
+# -- the same bits, the same looks ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["ts", "m2ts", "avi", "webm", "h264", "hevc", "ivf", "obu", "mov"])
+def test_every_container_has_the_same_bits_each_time(make_clip: Make, restore: Restore, name: str) -> None:
+    source = make_clip("in.mp4", frames=12, metadata={"title": "A drive"})
+    codec = {"webm": "av1", "ivf": "av1", "obu": "av1", "hevc": "hevc", "avi": "ffv1"}.get(name, "h264")
+    runs = [restore(source, f"out{turn}.{name}", codec=codec, comment="Restored by vidrestore")[1] for turn in range(2)]
+    assert len({hashlib.sha256(path.read_bytes()).hexdigest() for path in runs}) == 1
+
+
+@pytest.mark.parametrize("name", ["mp4", "mov", "mkv", "webm"])
+@pytest.mark.parametrize("matrix", [(0, -1, 1, 0), (-1, 0, 0, 1), (0, 1, 1, 0), (1, 0, 0, -1)])
+def test_turned_and_mirrored_pictures(
+    make_clip: Make, restore: Restore, tmp_path: Path, name: str, matrix: tuple[int, ...]
+) -> None:
+    a, b, c, d = (value << 16 for value in matrix)
+    source = turned(make_clip("plain.mp4"), (a, b, 0, c, d, 0, 0, 0, 1 << 30))
+    info, target, _ = restore(source, f"out.{name}", codec=CODEC.get(name, "auto"))
+    assert info.display_matrix is not None and info.display_matrix[:2] + info.display_matrix[3:5] == (a, b, c, d)
+    found = probe(target).display_matrix
+    assert found is not None and found[:2] + found[3:5] == (a, b, c, d)
+
+
+@pytest.mark.parametrize("name", ["ts", "avi", "h264", "ivf"])
+def test_a_turned_picture_that_would_lie_on_its_side_is_refused(make_clip: Make, name: str) -> None:
+    info = probe(make_clip(rotation=90))
+    with pytest.raises(UnsupportedStreamError, match="cannot hold that the picture is turned"):
+        check_streams(info, info.video, CONTAINERS[f".{name}"])
+    plain = probe(make_clip("plain.mp4"))
+    check_streams(plain, plain.video, CONTAINERS[f".{name}"])
+
+
+def turned(path: Path, matrix: tuple[int, ...]) -> Path:
+    """The same clip under another display matrix."""
+    target = path.with_name("turned.mp4")
+    with av.open(str(path)) as source, av.open(str(target), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0], opaque=True)
+        stream.set_display_matrix(matrix)
+        for packet in source.demux(source.streams.video[0]):
+            if packet.size:
+                packet.stream = stream
+                container.mux(packet)
+    return target

@@ -41,7 +41,8 @@ class Container:
     """Kinds of streams whose language is kept."""
     titles: bool = False
     """Whether streams keep their titles."""
-    dispositions: bool = False
+    dispositions: frozenset[str] = frozenset()
+    """Marks of streams (default, forced ...) that come back."""
     rotation: bool = False
     tick: Fraction | None = None
     """Seconds of its clock; None: each stream has its own."""
@@ -64,6 +65,7 @@ class Container:
 _PCM = frozenset(f"pcm_{kind}" for kind in ("s16le", "s24le", "s32le", "f32le", "f64le", "s16be", "s24be", "s32be"))
 _TEXT = frozenset({"subrip", "webvtt", "ass", "text"})
 _ALL = frozenset({"video", "audio", "subtitle", "data"})
+_ROLES = frozenset({"hearing_impaired", "visual_impaired"})
 _MPEG_AUDIO = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "dts"})
 _RIFF_WORDS = frozenset({"title", "artist", "album", "comment", "copyright", "date", "genre", "language", "track", "timecode"})
 
@@ -87,7 +89,7 @@ FORMATS = {
             metadata=True,
             languages=_ALL,
             titles=True,
-            dispositions=True,
+            dispositions=_ROLES | {"default", "dub", "comment", "forced", "captions", "descriptions"},
             rotation=True,
             negative=True,
         ),
@@ -104,7 +106,7 @@ FORMATS = {
             metadata=True,
             languages=_ALL,
             titles=True,
-            dispositions=True,
+            dispositions=frozenset({"default"}),
             rotation=True,
             negative=True,
         ),
@@ -123,7 +125,7 @@ FORMATS = {
             metadata=True,
             languages=_ALL,
             titles=True,
-            dispositions=True,
+            dispositions=_ROLES | {"default", "dub", "comment", "forced", "original", "descriptions"},
             rotation=True,
             tick=Fraction(1, 1000),
             lost="Matroska knows no data tracks (RFC 9559, section 5.1.4.1.3: its track types have none)",
@@ -141,7 +143,7 @@ FORMATS = {
             metadata=True,
             languages=_ALL,
             titles=True,
-            dispositions=True,
+            dispositions=frozenset({"default", "forced"}),
             rotation=True,
             tick=Fraction(1, 1000),
             lost="WebM holds VP8, VP9 and AV1, Vorbis and Opus, and WebVTT only",
@@ -155,6 +157,7 @@ FORMATS = {
             audio=_MPEG_AUDIO | {"opus"},
             subtitles=frozenset({"dvb_subtitle"}),
             languages=frozenset({"audio", "subtitle"}),
+            dispositions=_ROLES,
             tick=Fraction(1, 90000),
             lost="an MPEG transport stream (ISO/IEC 13818-1) has no stream type for it",
             options=_TRANSPORT,
@@ -163,11 +166,11 @@ FORMATS = {
             muxer="mpegts",
             extension=".m2ts",
             pictures=frozenset({"h264", "hevc"}),
-            video=frozenset({"h264", "hevc", "mpeg2video"}),
             audio=_MPEG_AUDIO,
             languages=frozenset({"audio", "subtitle"}),
+            dispositions=_ROLES,
             tick=Fraction(1, 90000),
-            lost="a BDAV transport stream has no stream type for it",
+            lost="a BDAV transport stream has one picture, and no stream type for it",
             options={**_TRANSPORT, "mpegts_m2ts_mode": "1"},
         ),
         Container(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from fractions import Fraction
@@ -97,6 +98,7 @@ class VideoWriter:
         self._time_base = 1 / Fraction(info.frame_rate or 1) if self._format.constant_rate else info.time_base
         self._stamps = array("q")
         self._durations: dict[int, int] = {}
+        self._waiting: deque[av.Packet] = deque()
         self._last_duration: int | None = None
         self._from_rgb = FromRGB(info.width, info.height, self._plan.pixel_format, self._plan.color)
         tick = source.video.time_base
@@ -148,6 +150,8 @@ class VideoWriter:
         if self._stamps and pts <= self._stamps[-1]:
             raise ValueError(f"frame {frame.index}: its pts does not rise")
         picture.pts, picture.time_base = pts, self._time_base
+        if self._stamps:  # what is shown until the next picture lasts until then, whatever the source's header says
+            self._durations[self._stamps[-1]] = pts - self._stamps[-1]
         self._last_duration = None
         if frame.duration:
             self._last_duration = max(1, round(frame.duration * frame.time_base / self._time_base))
@@ -171,7 +175,7 @@ class VideoWriter:
             self.close()
             raise EmptyVideoError(f"No picture was written to {self.target}.")
         try:
-            self._mux(self._video.encode(None))
+            self._mux(self._video.encode(None), last=True)
             self._muxer.finish()
             report = self._verified()
             if before_naming is not None:
@@ -239,13 +243,17 @@ class VideoWriter:
             )
         return len(self._stamps)
 
-    def _mux(self, packets: list[av.Packet]) -> None:
+    def _mux(self, packets: list[av.Packet], last: bool = False) -> None:
+        """Hand packets on when their durations are known: that of the newest picture is only when the next one comes."""
         for packet in packets:
             self._plan.mend(packet, len(self._stamps))
+        self._waiting += packets
+        while self._waiting and (last or self._waiting[0].pts != self._stamps[-1]):
+            packet = self._waiting.popleft()
             duration = self._durations.pop(packet.pts, None) if packet.pts is not None else None
             if duration and not self._format.constant_rate:
                 packet.duration = duration
-        self._muxer.mux(packets)
+            self._muxer.mux(packet)
 
     def _verified(self) -> VerifyReport:
         return verify(

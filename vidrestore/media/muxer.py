@@ -133,15 +133,14 @@ class Muxer:
         self.shift = moment
         self._copier.begin_at(moment, ranged=self._span.first is not None)
 
-    def mux(self, packets: list[av.Packet]) -> None:
-        """Write encoded pictures, and before each what the other streams have up to its decoding time."""
+    def mux(self, packet: av.Packet) -> None:
+        """Write an encoded picture, and before it what the other streams have up to its decoding time."""
         assert self._file is not None
-        for packet in packets:
-            if packet.dts is not None:
-                self._copy_until(packet.dts * packet.time_base)
-            if self._container.muxer == "mpegts":
-                self._keep_decoding_times(packet)
-            self._file.mux(packet)
+        if packet.dts is not None:
+            self._copy_until(packet.dts * packet.time_base)
+        if self._container.muxer == "mpegts":
+            self._keep_decoding_times(packet)
+        self._file.mux(packet)
 
     def finish(self) -> None:
         """Write what is left of the other streams, and the end of the file."""
@@ -182,12 +181,14 @@ class Muxer:
         return kept
 
     def _elapsed(self) -> Fraction:
-        """Seconds between the source's first picture and the first one written."""
-        if self._span.first is None:
+        """Seconds from the source's first picture to the first one written, by their rate."""
+        rate = self._info.frame_rate
+        if self._span.first is None or not rate:
             return Fraction(0)
         summary = self._source.streams[self._source.video_index]
         begin = self._source.start_time if summary.start is None else summary.start * summary.time_base
-        return max(Fraction(0), self._span.first - begin)
+        before = (self._span.first - begin - summary.time_base / 2) * rate
+        return max(0, math.ceil(before)) / rate
 
     def _muxer_options(self) -> dict[str, str]:
         options = {"fflags": "+bitexact", **self._container.options}
@@ -274,9 +275,10 @@ class Muxer:
         summary = self._source.streams[self._source.video_index]
         return self._source.start_time if summary.start is None else summary.start * summary.time_base
 
-    def _shift_after(self, earliest: Fraction) -> Fraction:
+    def _shift_after(self, earliest: Fraction | None) -> Fraction:
         """The shift for a container that begins at 0, so that neither the picture nor `earliest` comes before."""
-        begins = min(earliest, self._first_picture() - self.shift)
+        begins = self._first_picture() - self.shift
+        begins = begins if earliest is None else min(begins, earliest)
         if self._span.first is None:
             begins = min(begins, self._source.start_time)
         if self._container.muxer != "mpegts":

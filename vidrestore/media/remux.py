@@ -142,17 +142,18 @@ class StreamCopier:
         ]
         return (*said, *([self._broke_off] if self._broke_off else []))
 
-    def earliest(self, look_ahead: int = 512) -> Fraction:
-        """Output time of the earliest of the first packets, in seconds: negative where audio begins before the picture."""
-        if not self._tracks:
-            return Fraction(0)
+    def earliest(self, look_ahead: int = 512) -> Fraction | None:
+        """Output time of the earliest of the first packets, in seconds, None without sound and pictures.
+
+        Negative where audio begins before the picture.
+        """
         while len(self._waiting) < look_ahead:
             packet = next(self._packets, None)
             if packet is None:
                 break
             self._waiting.append(packet)
         timed = (packet for packet in self._waiting if self._tracks[packet.stream.index].sets_the_beginning)
-        return min((self._moment(packet) - self.shift for packet in timed), default=Fraction(0))
+        return min((self._moment(packet) - self.shift for packet in timed), default=None)
 
     def until(self, moment: Fraction | None) -> Iterator[av.Packet]:
         """Packets up to output time `moment` (all that is left for None), ready for the muxer."""

@@ -26,6 +26,8 @@ _TRIAL_PACKETS = 300
 """Packets of the copied streams that a trial reads."""
 _HOMES = ("matroska", "mp4", "mov", "mpegts", "avi")
 """Containers to recommend, best first."""
+_UNTOLD = frozenset({"default", "attached_pic", "timed_thumbnails", "still_image", "dependent", "metadata"})
+"""Dispositions that nobody misses: what kind of stream it is shows elsewhere, and the first of a kind is played anyway."""
 _QUICKTIME = frozenset({"mp4", "mov"})
 
 
@@ -186,9 +188,9 @@ def _what_words_are_lost(kept: Collection[StreamSummary], target: Container) -> 
     titled = [stream for stream in kept if stream.title and not target.titles]
     if titled:
         said.append(f"{target} cannot hold the title of stream {', '.join(str(stream.index) for stream in titled)}.")
-    marks = [s for s in kept if not target.dispositions and set(s.disposition) - {"default", "attached_pic"}]
-    if marks:
-        told = ", ".join(f"{s.index} ({', '.join(sorted(set(s.disposition) - {'default'}))})" for s in marks)
+    marks = {s.index: sorted(set(s.disposition) - target.dispositions - _UNTOLD) for s in kept}
+    if any(marks.values()):
+        told = ", ".join(f"{index} ({', '.join(names)})" for index, names in marks.items() if names)
         said.append(f"{target} cannot hold the marks of stream {told}.")
     return said
 
