@@ -124,7 +124,6 @@ class VideoDecoder:
         self._busy_since: float | None = None
         self._delivered = 0
         self._layout: tuple[int, int, str] | None = None
-        self._field_order: int | None = None
         require_restorable(self.media, deinterlace=deinterlace)
         if on_damage == "stop":
             self._refuse_missing_part()
@@ -273,43 +272,44 @@ class VideoDecoder:
     def _shown(self) -> Iterator[_Shown]:
         """Pictures in their places, from one before the range on; those are decoded because others lean on them."""
         shown = self._timed(self._from_start())
-        return deinterlaced(shown, self._field_order) if self._deinterlace else shown
+        return deinterlaced(shown, self.media.unmarked_field_order) if self._deinterlace else shown
 
     def _from_start(self) -> Iterator[Slot]:
-        first = self._first
-        if first is None:
-            return self._slots(None)
-        # The deinterlacer looks at the picture before, too.
-        latest = first - 1 if self._deinterlace else first
-        for margin in _SEEK_MARGINS:
-            slots = self._slots(first - int(margin / self.info.time_base))
-            found = next(slots, None)
-            if found is not None and found.pts is not None and found.pts <= latest:
-                return chain([found], slots)
-        return self._slots(None)  # no index, no timestamps, or the range begins with the first picture
-
-    def _slots(self, seek_to: int | None) -> Iterator[Slot]:
-        """The moments of display after a seek, from the first sound picture on; without one, from the beginning.
+        """The moments of display from one before the range on, as far as the file can be entered there.
 
         Frame threads are quick, but where a packet is refused PyAV may lose pictures that are sound. So at the first trouble
         the file is decoded again from there without them, and what is told of it is exact.
         """
+        # The deinterlacer looks at the picture before, too.
+        first = None if self._first is None else self._first - int(self._deinterlace)
         frame_threads = self._on_damage == "stop" and self._threads > 1
         last: Slot | None = None
-        for slot in self._decode(seek_to, frame_threads):
+        for slot in self._from(first, frame_threads):
             if frame_threads and slot.reason is not None and (last is None or last.pts is not None):
                 break
             last = slot
             yield slot
         else:
             return
-        after = None if last is None else last.pts
-        behind = after is None
-        after = after or 0
-        for slot in self._decode(seek_to if behind else after, False):
-            if behind or (slot.pts is not None and slot.pts > after):
+        if last is None or last.pts is None:
+            yield from self._from(first, False)
+            return
+        behind = False
+        for slot in self._from(last.pts, False):
+            if behind or (slot.pts is not None and slot.pts > last.pts):
                 yield slot
-            behind = behind or (slot.pts is not None and slot.pts >= after)
+            behind = behind or (slot.pts is not None and slot.pts >= last.pts)
+
+    def _from(self, moment: int | None, frame_threads: bool) -> Iterator[Slot]:
+        """The moments of display from a sound one at or before `moment` on; from the beginning if there is no way to seek."""
+        if moment is None:
+            return self._decode(None, frame_threads)
+        for margin in _SEEK_MARGINS:
+            slots = self._decode(moment - int(margin / self.info.time_base), frame_threads)
+            found = next(slots, None)
+            if found is not None and found.pts is not None and found.pts <= moment:
+                return chain([found], slots)
+        return self._decode(None, frame_threads)  # no index, no timestamps, or the range begins with the first picture
 
     def _decode(self, seek_to: int | None, frame_threads: bool) -> Iterator[Slot]:
         """Open the file anew and decode it."""
@@ -318,7 +318,6 @@ class VideoDecoder:
         stream = container.streams[self.media.video_index]
         assert isinstance(stream, av.VideoStream)
         decoder = open_decoder(stream, self.info, self._limits, self._threads, frame_threads)
-        self._field_order = decoder.unmarked_field_order
         settling = seek_to is not None and self._seek(container, stream, seek_to)
         ledger = Ledger(self.info.codec)
         for slot in self._matched(container, stream, decoder, ledger):

@@ -12,7 +12,7 @@ from vidrestore.media import tags
 from vidrestore.media.limits import codec_options
 from vidrestore.types import StreamInfo
 
-__all__ = ["Decoder", "open_decoder", "side_data", "transparent_decoder"]
+__all__ = ["Decoder", "open_decoder", "side_data", "transparent_decoder", "unmarked_field_order"]
 
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """FFmpeg's own decoders of these leave out the second stream of pictures that holds the opacity (`BlockAdditional`)."""
@@ -27,10 +27,8 @@ _HEVC_PICTURE_HASH = b"\x50\x01\x84"
 class Decoder:
     """An FFmpeg decoder of one stream."""
 
-    def __init__(self, context: av.VideoCodecContext, unmarked_field_order: int | None) -> None:
+    def __init__(self, context: av.VideoCodecContext) -> None:
         self.context = context
-        self.unmarked_field_order = unmarked_field_order
-        """The container's field order, where the codec's pictures do not say it themselves; else None."""
 
     def prepare(self, packet: av.Packet[av.VideoStream]) -> None:
         """Look at the first packet: where pictures come with checksums, they are checked.
@@ -60,15 +58,18 @@ def open_decoder(stream: av.VideoStream, info: StreamInfo, limits: LimitsConfig,
         frame_threads: decode several pictures at a time: quicker, but after an error sound pictures may be lost. (Slice
             threads are no way out: FFmpeg's H.264 decoder conceals damage under them without a word.)
     """
-    order = int(stream.codec_context.field_order)
     context = transparent_decoder(stream) if info.alpha else None
     context = context or stream.codec_context
     own_threads = context.codec.name.startswith("lib")
     context.thread_count = threads if frame_threads or own_threads else 1
     context.thread_type = "FRAME"
     context.options = codec_options(limits)
-    unmarked = info.codec not in _MARKS_FIELDS and order in tags.INTERLACED_FIELD_ORDERS
-    return Decoder(context, order if unmarked else None)
+    return Decoder(context)
+
+
+def unmarked_field_order(codec: str, order: int) -> int | None:
+    """The container's field order (FFmpeg's number of it) where the codec's pictures do not say it themselves; else None."""
+    return order if codec not in _MARKS_FIELDS and order in tags.INTERLACED_FIELD_ORDERS else None
 
 
 def transparent_decoder(stream: av.VideoStream) -> av.VideoCodecContext | None:

@@ -28,6 +28,7 @@ from vidrestore.errors import (
 )
 from vidrestore.media import tags
 from vidrestore.media.convert import require_convertible
+from vidrestore.media.decoders import unmarked_field_order
 from vidrestore.media.first_picture import Crop, FirstPicture, crop_of, dolby_vision_of, look_at_first
 from vidrestore.media.limits import (
     check_metadata,
@@ -108,6 +109,8 @@ class MediaInfo:
     """The 9 numbers of the display matrix (rotation, mirroring), carried over as they are."""
     interlaced: bool = False
     """True only where the header signals a field order or the first picture says that it is made of fields."""
+    unmarked_field_order: int | None = None
+    """FFmpeg's number of the container's field order, of interlaced video whose pictures do not tell it themselves."""
     damaged_from: tuple[int, float] | None = None
     """(frame index, seconds) from which on the file is cut short, where the container tells."""
     notices: tuple[str, ...] = ()
@@ -258,6 +261,7 @@ def probe(path: str | Path, *, limits: LimitsConfig | None = None, protocols: tu
             duration=container.duration / av.time_base if container.duration else None,
             size_bytes=path.stat().st_size if local else max(0, container.size),
             display_matrix=first.display_matrix,
+            unmarked_field_order=unmarked_field_order(video.codec, int(stream.codec_context.field_order)),
             interlaced=first.fields or stream.codec_context.field_order in tags.INTERLACED_FIELD_ORDERS,
             damaged_from=truncation.at if truncation else None,
             notices=(*((truncation.sentence,) if truncation else ()), *_notices(video, first, crop, dolby)),
