@@ -10,6 +10,9 @@
    place for it in one timeline, and it is refused. So is one beyond `LATEST`, which only damage can have written.
 
 What was changed is noted.
+
+Durations are the container's, but for mp4 and mov: their sample durations are steps of decoding time (ISO 14496-12, 8.6.1.2),
+which belong to other pictures where pictures are not decoded in the order they are shown. There each lasts until the next.
 """
 
 from __future__ import annotations
@@ -53,6 +56,10 @@ class Clock:
         Raises:
             MediaError: the timestamps jump back, or are impossible.
         """
+        timed = self._timed(slots)
+        return _until_next(timed) if "mp4" in self._media.container.split(",") else timed
+
+    def _timed(self, slots: Iterator[Slot]) -> Iterator[Slot]:
         early: list[Slot] = []
         timed = self._media.streams[self._media.video_index].start is not None
         for slot in slots:
@@ -102,3 +109,18 @@ class Clock:
             f"The timestamps of {self._media.path} jump back from {float(last * tick):.3f} s to {float(pts * tick):.3f} s.",
             "Cut the video there, or give it new timestamps, for example by remuxing it, and restore the result.",
         )
+
+
+def _until_next(slots: Iterator[Slot]) -> Iterator[Slot]:
+    """Each lasts until the next; the last as long as its container says."""
+    waiting: list[Slot] = []
+    for slot in slots:
+        if slot.gap:
+            waiting.append(slot)
+            continue
+        for before in waiting:
+            if not before.gap and before.pts is not None and slot.pts is not None:
+                before.duration = slot.pts - before.pts
+            yield before
+        waiting = [slot]
+    yield from waiting
