@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vidrestore.config import EncodeConfig, RunConfig
 from vidrestore.errors import UnsupportedStreamError, UsageError
 from vidrestore.media.findings import listed
+from vidrestore.media.metadata import file_metadata
 from vidrestore.media.probe import MediaInfo
 from vidrestore.media.remux import kept_streams
 from vidrestore.media.upright import Upright
@@ -63,7 +64,7 @@ def refuse_encoding(encode: EncodeConfig, what: str) -> None:
 
 def words_lost(media: MediaInfo, config: RunConfig, what: str) -> list[str]:
     """Notices of what is lost without being a stream: metadata and chapters."""
-    lost = ["metadata"] if media.metadata else []
+    lost = ["metadata"] if file_metadata(media, "", config.strip_location) else []
     lost += ["chapters"] if media.chapters and "chapters" not in config.drop_streams else []
     return [f"{what} holds no {' and no '.join(lost)}: what the source has is not written."] if lost else []
 

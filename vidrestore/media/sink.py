@@ -16,6 +16,7 @@ from vidrestore.media.containers import FORMATS
 from vidrestore.media.decode import pts_range
 from vidrestore.media.encode import VideoWriter
 from vidrestore.media.encoders import plan_encoding
+from vidrestore.media.gif import GifSink, plan_gif
 from vidrestore.media.pace import cfr_rate, settle_rate
 from vidrestore.media.probe import MediaInfo
 from vidrestore.media.remux import check_streams
@@ -27,7 +28,7 @@ from vidrestore.types import Frame, StreamInfo
 
 __all__ = ["Sink", "SinkKind", "SinkPlan", "check_sink", "kind_of_sink", "open_sink"]
 
-SinkKind = Literal["muxed", "sequence", "y4m", "pipe"]
+SinkKind = Literal["muxed", "sequence", "gif", "y4m", "pipe"]
 
 
 class Sink(Protocol):
@@ -88,7 +89,8 @@ def kind_of_sink(target: str | Path, container: str | None = None) -> SinkKind:
     if sequence_target(target) is not None:
         return "sequence"
     extension = Path(name).suffix.lower() if container is None else f".{container.removeprefix('.').lower()}"
-    return "y4m" if extension == ".y4m" else "muxed"
+    kinds: dict[str, SinkKind] = {".y4m": "y4m", ".gif": "gif"}
+    return kinds.get(extension, "muxed")
 
 
 def check_sink(target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool = False) -> SinkPlan:
@@ -108,6 +110,8 @@ def check_sink(target: str | Path, media: MediaInfo, info: StreamInfo, config: R
     info = _without_alpha(info, config)
     if kind == "sequence":
         return _check_sequence(target, media, info, config, overwrite)
+    if kind == "gif":
+        return _check_gif(Path(target), media, info, config, overwrite)
     if kind in ("pipe", "y4m"):
         return _check_y4m(target, media, info, config, overwrite)
     return _check_muxed(Path(target), media, info, config, overwrite)
@@ -121,6 +125,12 @@ def _check_sequence(target: str | Path, media: MediaInfo, info: StreamInfo, conf
     plan = plan_sequence(pattern, media, info, config)
     rate = cfr_rate(media, config) if config.cfr else None
     return SinkPlan("image2", plan.encoder, plan.pixel_format, plan.depth, plan.notices, rate)
+
+
+def _check_gif(target: Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool) -> SinkPlan:
+    check_target(target, media.path, overwrite, container=config.container, extensions={".gif"})
+    plan = plan_gif(media, info, config)
+    return SinkPlan("gif", "gif", "pal8", 8, plan.notices, plan.rate)
 
 
 def _check_y4m(target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool) -> SinkPlan:
@@ -178,6 +188,8 @@ def open_sink(
     info = _without_alpha(info, config)
     if kind == "sequence":
         return _open_sequence(target, media, info, config, overwrite)
+    if kind == "gif":
+        return _open_gif(Path(target), media, info, config, overwrite)
     if kind in ("pipe", "y4m"):
         return _open_y4m(target, media, info, config, overwrite)
     path = Path(target)
@@ -212,6 +224,13 @@ def _open_sequence(target: str | Path, media: MediaInfo, info: StreamInfo, confi
     rate = cfr_rate(media, config)
     info = replace(info, time_base=1 / rate, frame_rate=rate)
     return ConstantRate(SequenceSink(folder, pattern, media, info, plan, shift, overwrite), rate)
+
+
+def _open_gif(target: Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool) -> Sink:
+    check_target(target, media.path, overwrite, container=config.container, extensions={".gif"})
+    plan = plan_gif(media, info, config)
+    sink = GifSink(target, media, info, plan, overwrite)
+    return sink if plan.rate is None else ConstantRate(sink, plan.rate, from_zero=True)
 
 
 def _open_y4m(target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool) -> Sink:
