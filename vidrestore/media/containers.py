@@ -44,6 +44,8 @@ class Container:
     dispositions: frozenset[str] = frozenset()
     """Marks of streams (default, forced ...) that come back."""
     rotation: bool = False
+    aspect: bool = False
+    """Whether it holds the shape of pixels whatever the codec."""
     tick: Fraction | None = None
     """Seconds of its clock; None: each stream has its own."""
     negative: bool = False
@@ -91,6 +93,7 @@ FORMATS = {
             titles=True,
             dispositions=_ROLES | {"default", "dub", "comment", "forced", "captions", "descriptions"},
             rotation=True,
+            aspect=True,
             negative=True,
         ),
         Container(
@@ -108,6 +111,7 @@ FORMATS = {
             titles=True,
             dispositions=frozenset({"default"}),
             rotation=True,
+            aspect=True,
             negative=True,
         ),
         Container(
@@ -127,6 +131,7 @@ FORMATS = {
             titles=True,
             dispositions=_ROLES | {"default", "dub", "comment", "forced", "original", "descriptions"},
             rotation=True,
+            aspect=True,
             tick=Fraction(1, 1000),
             lost="Matroska knows no data tracks (RFC 9559, section 5.1.4.1.3: its track types have none)",
             options={"default_mode": "passthrough"},
@@ -145,6 +150,7 @@ FORMATS = {
             titles=True,
             dispositions=frozenset({"default", "forced"}),
             rotation=True,
+            aspect=True,
             tick=Fraction(1, 1000),
             lost="WebM holds VP8, VP9 and AV1, Vorbis and Opus, and WebVTT only",
             options={"default_mode": "passthrough"},

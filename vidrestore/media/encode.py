@@ -93,7 +93,15 @@ class VideoWriter:
         self._format: Container = FORMATS[key]
         self._plan = plan_encoding(encode, info, self._format.muxer)
         self._require_held()
-        streams = check_streams(source, info, key, drop_streams=drop_streams, strip_location=strip_location, start=start)
+        streams = check_streams(
+            source,
+            info,
+            key,
+            drop_streams=drop_streams,
+            strip_location=strip_location,
+            start=start,
+            codec=self._plan.encode.codec,
+        )
         self._notices = (*self._plan.notices, *streams.notices, *_cut_notice(streams, start))
         self._time_base = 1 / Fraction(info.frame_rate or 1) if self._format.constant_rate else info.time_base
         self._stamps = array("q")

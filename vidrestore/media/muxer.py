@@ -16,6 +16,7 @@ import av.error
 from vidrestore.config import Damage as OnDamage
 from vidrestore.errors import UnsupportedStreamError
 from vidrestore.media.containers import Container
+from vidrestore.media.matroska import display_size, write_display_size
 from vidrestore.media.metadata import file_metadata, free_keys, lost_keys, moved_timecodes, shifted_chapters, stream_metadata
 from vidrestore.media.probe import MediaInfo, StreamSummary, open_input
 from vidrestore.media.remux import CopiedStream, StreamCopier
@@ -88,6 +89,7 @@ class Muxer:
         self._file: av.container.OutputContainer | None = None
         self._copier: StreamCopier | None = None
         self._decoding: int | None = None
+        self._track = 1  # number of the picture's track, in Matroska's counting
 
     @property
     def is_open(self) -> bool:
@@ -148,6 +150,9 @@ class Muxer:
         self._copy_until(None)
         self._file.close()
         self._file = None
+        aspect = self._info.sample_aspect_ratio
+        if self._container.muxer in ("matroska", "webm") and aspect is not None and aspect != 1:
+            write_display_size(self._path, self._track, display_size(self._info.width, self._info.height, aspect))
 
     def close(self) -> None:
         """Let go of both files; harmless when called again."""
@@ -206,6 +211,8 @@ class Muxer:
     def _describe_picture(self, picture: Any, summary: StreamSummary, words: dict[str, str]) -> None:
         picture.metadata.update(self._with_timecode(stream_metadata(summary, self._strip_location)) | words)
         picture.disposition = _disposition(summary)
+        attached = (track for track in self.tracks.values() if isinstance(track.output, av.stream.AttachmentStream))
+        self._track = picture.index + 1 - sum(1 for _ in attached)
         if self._source.display_matrix is not None:
             picture.set_display_matrix(self._source.display_matrix)
 

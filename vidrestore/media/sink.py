@@ -149,7 +149,13 @@ def _check_muxed(target: Path, media: MediaInfo, info: StreamInfo, config: RunCo
     info, rate = _paced(media, info, config, key)
     encoding = plan_encoding(config.encode, info, FORMATS[key].muxer)
     streams = check_streams(
-        media, info, key, drop_streams=config.drop_streams, strip_location=config.strip_location, start=config.start
+        media,
+        info,
+        key,
+        drop_streams=config.drop_streams,
+        strip_location=config.strip_location,
+        start=config.start,
+        codec=encoding.encode.codec,
     )
     return SinkPlan(
         container=key,

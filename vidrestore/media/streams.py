@@ -22,6 +22,8 @@ __all__ = ["STREAM_KINDS", "StreamPlan", "check_streams", "is_chapter_track", "k
 
 STREAM_KINDS = ("audio", "video", "subtitle", "data", "attachment", "cover")
 _OTHER_WORDS = ("alpha", "chapters")
+_SHAPED = frozenset({"h264", "hevc"})
+"""Codecs that carry the shape of their pixels themselves (their VUI)."""
 _TRIAL_PACKETS = 300
 """Packets of the copied streams that a trial reads."""
 _HOMES = ("matroska", "mp4", "mov", "mpegts", "avi")
@@ -203,6 +205,7 @@ def check_streams(
     drop_streams: Collection[str] = (),
     strip_location: bool = False,
     start: float = 0.0,
+    codec: str | None = None,
 ) -> StreamPlan:
     """Everything that makes a container impossible for a source, found before work begins.
 
@@ -214,9 +217,10 @@ def check_streams(
         info: the picture as it is to be written.
         container: key of FORMATS.
         start: seconds at which the range begins.
+        codec: what the picture is written in; None: not known yet.
 
     Raises:
-        UnsupportedStreamError, UsageError: see `plan_streams`; also a rotation that cannot be held.
+        UnsupportedStreamError, UsageError: see `plan_streams`; also a rotation or pixel shape that cannot be held.
         MediaError: pictures without a known rate for a container that has nothing else.
     """
     plan = plan_streams(media, container, strip_location, drop_streams)
@@ -224,6 +228,12 @@ def check_streams(
     if _turns(media.display_matrix) and not target.rotation:
         raise UnsupportedStreamError(
             f"{target} cannot hold that the picture is turned or mirrored ({media.video.rotation} degrees): it would show wrong.",
+            "Write to .mp4, .mov or .mkv (--container).",
+        )
+    aspect = info.sample_aspect_ratio
+    if not target.aspect and aspect is not None and aspect != 1 and codec is not None and codec not in _SHAPED:
+        raise UnsupportedStreamError(
+            f"{target} with {codec} video cannot hold the shape of the pixels ({aspect}).",
             "Write to .mp4, .mov or .mkv (--container).",
         )
     if target.constant_rate and info.frame_rate is None:
