@@ -543,3 +543,40 @@ def turned(path: Path, matrix: tuple[int, ...]) -> Path:
                 packet.stream = stream
                 container.mux(packet)
     return target
+
+
+# -- damage -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def torn(sounding: Callable[..., Path], tmp_path: Path) -> Path:
+    """A transport stream that lost a part of its sound on the way: its continuity counter jumps."""
+    whole = judge(ffmpeg.input(str(sounding("ac3"))), path=tmp_path / "whole.ts", c="copy")
+    content = bytearray(whole.read_bytes())
+    sound = [at for at in range(0, len(content), 188) if (content[at + 1] & 0x1F) << 8 | content[at + 2] == 0x101]
+    for at in sound[len(sound) // 2 :]:
+        content[at + 3] = content[at + 3] & 0xF0 | (content[at + 3] + 5) & 0x0F
+    path = tmp_path / "torn.ts"
+    path.write_bytes(content)
+    return path
+
+
+def test_damaged_sound_stops_the_run(torn: Path, restore: Restore, tmp_path: Path) -> None:
+    with pytest.raises(DamagedVideoError, match="A packet of stream 1"):
+        restore(torn, "out.mkv")
+    assert not (tmp_path / "out.mkv").exists()
+
+
+def test_damaged_sound_is_copied_as_it_is_when_asked(torn: Path, restore: Restore) -> None:
+    _, target, report = restore(torn, "out.mkv", on_damage="conceal")
+    assert digest_of("ac3", packets_of(target, "audio")) == digest_of("ac3", packets_of(torn, "audio"))
+    assert any("1 packets of stream 1 are damaged" in notice for notice in report.notices)
+
+
+@pytest.mark.parametrize("name", ["mkv", "mp4", "mov"])
+def test_sound_that_no_decoder_likes_is_copied(real: Callable[[str], Path], restore: Restore, name: str) -> None:
+    source = real("codecs/moviepy_video_with_failing_audio.mp4")
+    _, target, report = restore(source, f"out.{name}", duration=1.0)
+    kept = report.streams[0].packets
+    assert kept > 10
+    assert digest_of("aac", packets_of(source, "audio")[:kept]) == digest_of("aac", packets_of(target, "audio"))
