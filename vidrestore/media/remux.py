@@ -138,6 +138,8 @@ class StreamCopier:
         """The damage that was met, one sentence for each stream."""
         said = [
             f"{count} packets of stream {index} are damaged; they are copied as they are."
+            if count > 1
+            else f"1 packet of stream {index} is damaged; it is copied as it is."
             for index, count in sorted(self._damaged.items())
         ]
         return (*said, *([self._broke_off] if self._broke_off else []))
