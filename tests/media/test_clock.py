@@ -174,8 +174,8 @@ def test_own_timestamps_pass_untouched(stamped: Callable[..., Any]) -> None:
 
 
 def test_without_a_timestamp_a_picture_follows_its_predecessor(stamped: Callable[..., Any]) -> None:
-    stamps, notes = stamped((0, 40), (None, 20), (None, None), (100, 40))
-    assert stamps == [0, 40, 60, 100] and "no timestamp" in notes[0]
+    stamps, notes = stamped((0, 40), (None, 20), (None, None), (None, 40), (200, 40))
+    assert stamps == [0, 40, 60, 100, 200] and "no timestamp" in notes[0]
 
 
 def test_pictures_before_the_first_timestamp_precede_it(stamped: Callable[..., Any]) -> None:

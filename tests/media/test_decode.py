@@ -212,3 +212,23 @@ def test_real_files_come_out_whole(real: Callable[[str], Path], name: str, frame
     with VideoDecoder(real(name)) as decoder:
         stamps = [frame.pts for frame in decoder]
     assert len(stamps) == frames and stamps == sorted(set(stamps))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [("scale=32:24", "size .* from 64x48 to 32x24"), ("format=yuv444p", "format .* yuv420p to yuv444p")]
+)
+def test_pictures_that_change_in_the_middle(tmp_path: Path, ffmpeg: Callable[..., None], change: str, said: str) -> None:
+    """Refused at the picture that does it, with its number and time."""
+    parts = []
+    for number, filters in enumerate(("null", change)):
+        part = tmp_path / f"part{number}.ts"
+        ffmpeg("-f", "lavfi", "-i", f"testsrc2=s=64x48:r=25:d=0.4,{filters}", "-c:v", "libx264", "-bf", "0", part)
+        parts.append(f"file '{part}'\n")
+    (tmp_path / "list.txt").write_text("".join(parts))
+    path = tmp_path / "both.ts"
+    ffmpeg("-f", "concat", "-safe", "0", "-i", tmp_path / "list.txt", "-c", "copy", path)
+    seen = 0
+    with pytest.raises(MediaError, match=said + r" at frame 10 \(\d+\.\d{3} s\)"), VideoDecoder(path) as decoder:
+        for _ in decoder:
+            seen += 1
+    assert seen == 10

@@ -14,6 +14,7 @@ from typing import Any
 import av
 import pytest
 
+from tests.media.boxes import DATA_REFERENCE, with_more
 from vidrestore.config import LimitsConfig
 from vidrestore.errors import LimitExceededError, MediaError, NotAVideoError
 from vidrestore.media import VideoDecoder
@@ -215,36 +216,17 @@ def test_an_external_reference_in_a_mov_is_not_followed(make_clip: Make, tmp_pat
     content = source.read_bytes()
     shutil.copy(source, tmp_path / "www" / "canary.mov")
     address = address_of(server, "canary.mov").encode() + b"\0"
-    at = content.index(b"dref")
-    # dref: size, type, version and flags, count; then one entry `url ` with the flag "in this file".
-    entry = content.index(b"url ", at)
-    assert content[entry + 4 : entry + 8] == b"\0\0\0\1"
+    entry = content.index(b"url ", content.index(b"dref"))
+    assert content[entry + 4 : entry + 8] == b"\0\0\0\1"  # the flag says: in this file
     outside = content[: entry + 4] + b"\0\0\0\0" + content[entry + 8 :]
     path = tmp_path / "outside.mov"
-    path.write_bytes(_grown(outside, entry - 4, address))
+    path.write_bytes(with_more(outside, (*DATA_REFERENCE, "url "), address))
     try:
         with VideoDecoder(path) as decoder:
             list(decoder)
     except MediaError:
         pass  # what is left of the file may be refused; it may not be fetched
     assert server.hits == []
-
-
-def _grown(content: bytes, box: int, more: bytes) -> bytes:
-    """An mp4 file with `more` at the end of the box at `box`, and all boxes around it as much larger. `moov` must be last."""
-    grown = bytearray(content)
-    size = int.from_bytes(content[box : box + 4], "big")
-    for start in _around(content, box):
-        grown[start : start + 4] = (int.from_bytes(content[start : start + 4], "big") + len(more)).to_bytes(4, "big")
-    grown[box + size : box + size] = more
-    return bytes(grown)
-
-
-def _around(content: bytes, box: int) -> list[int]:
-    """Beginnings of the box at `box` and of those it lies in."""
-    names = (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref")
-    starts = [content.rindex(name, 0, box) - 4 for name in names]
-    return [*starts, box]
 
 
 def test_an_address_is_opened_only_if_asked_for(make_clip: Make, tmp_path: Path, server: Server) -> None:

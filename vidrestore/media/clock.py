@@ -2,9 +2,9 @@
 
 1. A picture has the pts its container states (which edit list and time base have been applied to, and nothing else): also a
    negative one, also beyond 2^32.
-2. Pictures without pts follow their predecessor by its duration (by one tick, if that is unknown too). Those at the very
-   beginning precede, in the same way, the first that has one; if none has, the first is shown at 0. A stream whose packets
-   have decoding times only takes those, in their order.
+2. Pictures without pts follow their predecessor by its duration (by that of the average rate, if that is unknown too). Those at
+   the very beginning precede, in the same way, the first that has one; if none has, the first is shown at 0. A stream whose
+   packets have decoding times only takes those, in their order.
 3. A pts that does not rise is set `SMALLEST_STEP` (at least a tick) after its predecessor: less could not be told apart in
    Matroska. If it lies `LARGEST_STEP_BACK` or more before it, the recording was put together of several; there is no right
    place for it in one timeline, and it is refused. So is one beyond `LATEST`, which only damage can have written.
@@ -49,6 +49,9 @@ class Clock:
         self._media = media
         self._note = note
         self._last: tuple[int, int] | None = None  # pts and duration
+        self._step = max(1, math.ceil(SMALLEST_STEP / media.video.time_base))
+        rate = media.video.frame_rate
+        self._usual = max(self._step, round(1 / rate / media.video.time_base)) if rate else self._step
 
     def stamped(self, slots: Iterator[Slot]) -> Iterator[Slot]:
         """The same slots, each with a pts above the one before.
@@ -77,7 +80,7 @@ class Clock:
             self._say_untimed()
             pts = first.pts
             for slot in reversed(early):
-                pts -= slot.duration or 1
+                pts -= slot.duration or self._usual
                 slot.pts = pts
         for slot in early:
             yield self._after(slot)
@@ -91,11 +94,11 @@ class Clock:
             self._say_untimed()
         if self._last is not None and slot.pts <= self._last[0]:
             self._refuse_jump(self._last[0], slot.pts)
-            slot.pts = self._last[0] + max(1, math.ceil(SMALLEST_STEP / self._media.video.time_base))
+            slot.pts = self._last[0] + self._step
             self._note("Some timestamps do not rise; each of those is set a millisecond after its predecessor.")
         if abs(slot.pts * self._media.video.time_base) > LATEST:
             raise DamagedVideoError(f"A picture of {self._media.path} has an impossible timestamp ({slot.pts} ticks).")
-        self._last = slot.pts, slot.duration or 1
+        self._last = slot.pts, slot.duration or self._usual
         return slot
 
     def _say_untimed(self) -> None:
