@@ -363,3 +363,72 @@ def test_hidden_pictures_of_vp8_are_not_counted(tmp_path: Path) -> None:
     judge("-i", source, *X264, "-fps_mode", "passthrough", "-enc_time_base", "demux", out)
     report = compare(source, out)
     assert report.frames == 50 and differing(report) == set()
+
+
+def test_images_gif_and_y4m_are_compared_too(phone: Path, tmp_path: Path) -> None:
+    source, less = tmp_path / "in.mp4", tmp_path / "less.mp4"
+    judge("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.4", *X264, "-pix_fmt", "yuv420p", source)
+    judge("-i", source, *X264, "-vf", "select='not(eq(n,4))'", "-fps_mode", "passthrough", less)
+    (tmp_path / "frames").mkdir()
+    for made, options in {"frames/%06d.png": [], "out.gif": [], "out.y4m": ["-pix_fmt", "yuv420p"]}.items():
+        judge("-i", source, *options, tmp_path / made)
+        report = compare(source, str(tmp_path / made), frame_rate="25")
+        assert report.frames == 10 and differing(report) == set(), made
+        assert "frames" in differing(compare(less, str(tmp_path / made), frame_rate="25")), made
+    back = tmp_path / "back.mkv"
+    judge("-framerate", "25", "-i", tmp_path / "frames/%06d.png", *X264, "-pix_fmt", "yuv444p", back)
+    lost = differing(compare(tmp_path / "frames", back, frame_rate="25"))
+    assert lost == {"primaries", "transfer"}  # PNG names sRGB; the judge's H.264 names nothing
+
+
+def test_a_pipe_cannot_be_verified(phone: Path) -> None:
+    for pair in (("-", phone), (phone, "-")):
+        with pytest.raises(UsageError, match="read once only"):
+            compare(*pair)
+
+
+def test_hdr_tags(tmp_path: Path) -> None:
+    """Mastering display and content light are as much a part of the picture as its transfer."""
+    source, out, plain = tmp_path / "in.mp4", tmp_path / "out.mkv", tmp_path / "plain.mkv"
+    tags = "colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc:log-level=none"
+    light = "hdr10=1:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):max-cll=1000,400"
+    x265 = ["-c:v", "libx265", "-preset", "ultrafast", "-pix_fmt", "yuv420p10le", "-x265-params"]
+    judge("-f", "lavfi", "-i", "testsrc2=s=64x64:r=25:d=0.2", *x265, f"{tags}:{light}", source)
+    judge("-i", source, "-c", "copy", out)
+    judge("-i", source, "-vf", "sidedata=mode=delete", *x265, tags, plain)
+    assert differing(compare(source, out)) == set()
+    assert {"mastering display", "content light"} <= differing(compare(source, plain))
+
+
+def test_lost_transparency(tmp_path: Path) -> None:
+    source, out = tmp_path / "in.mov", tmp_path / "out.mov"
+    prores = ["-c:v", "prores_ks", "-profile:v", "4444"]
+    judge("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.2", *prores, "-pix_fmt", "yuva444p10le", source)
+    judge("-i", source, *prores, "-pix_fmt", "yuv444p10le", out)
+    assert "transparency" in differing(compare(source, out))
+    assert "transparency" not in differing(compare(source, out, drop_streams=["alpha"]))
+
+
+def test_a_timecode_in_capitals(tmp_path: Path) -> None:
+    """Matroska writes the names of tags in capitals."""
+    source, out, bare = tmp_path / "in.mov", tmp_path / "out.mkv", tmp_path / "bare.mkv"
+    judge("-f", "lavfi", "-i", "testsrc2=s=64x48:r=24:d=0.5", *X264, "-pix_fmt", "yuv420p", "-timecode", "10:20:30:05", source)
+    judge("-i", source, "-map", "0:v", "-c", "copy", "-metadata:s:0", "TIMECODE=10:20:30:05", out)
+    judge("-i", source, "-map", "0:v", "-c", "copy", "-map_metadata", "-1", "-map_metadata:s:0", "-1", bare)
+    report = compare(source, out)
+    assert differing(report) == set() and rows_of(report)["stream 1"][0] == "note"
+    assert "stream 1" in differing(compare(source, bare))
+
+
+def test_frames_closer_than_the_clock_ticks(tmp_path: Path) -> None:
+    """Both are rounded to the same millisecond: no error above half a tick, and said."""
+    source, out = tmp_path / "in.mp4", tmp_path / "out.mkv"
+    times = "settb=1/90000,setpts='if(eq(N,3),7201,N*3600)'"
+    x264 = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-pix_fmt", "yuv420p"]
+    options = [*x264, "-fps_mode", "passthrough", "-enc_time_base", "filter", "-video_track_timescale", "90000"]
+    judge("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.4", "-vf", times, *options, source)
+    judge("-i", source, "-c", "copy", out)
+    report = compare(source, out)
+    assert differing(report) == set()
+    verdict, sentence = rows_of(report)["frame times"]
+    assert verdict == "note" and sentence.startswith("1 frames share the time of the one before")

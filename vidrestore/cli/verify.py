@@ -29,6 +29,8 @@ COLOURS = {"ok": "green", "note": "yellow", "differs": "red"}
 )
 @click.option("--strip-location", is_flag=True, help="OUT was to leave out GPS metadata and location tracks.")
 @click.option("--cfr", is_flag=True, help="OUT was to have a constant frame rate.")
+@click.option("--rate", metavar="FPS", help="Frames a second of images without timecodes: 25, 30000/1001.")
+@click.option("--protocols", metavar="LIST", multiple=True, help="FFmpeg protocols that IN may be read by.  [default: file]")
 @click.option("--bit-depth", type=click.Choice(["8", "10", "12"]), help="Bits a sample asked for.  [default: those of IN]")
 @click.option("--json", "json_file", metavar="FILE", help="Write the findings as JSON; - is stdout.")
 def command(
@@ -39,6 +41,8 @@ def command(
     drop_streams: tuple[str, ...],
     strip_location: bool,
     cfr: bool,
+    rate: str | None,
+    protocols: tuple[str, ...],
     bit_depth: str | None,
     json_file: str | None,
 ) -> None:
@@ -57,6 +61,8 @@ def command(
         duration=duration,
         drop_streams=words(drop_streams),
         strip_location=strip_location,
+        frame_rate=rate,
+        protocols=words(protocols) or ("file",),
         cfr=cfr,
         bit_depth=None if bit_depth is None else int(bit_depth),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
+from itertools import pairwise
 from math import atan2, degrees, hypot
 
 import av
@@ -114,6 +115,7 @@ def _frame_count(promise: Promise, found: Timeline, shift: Fraction, alignment: 
 def _frame_times(promise: Promise, found: Timeline, shift: Fraction, alignment: Alignment) -> Finding:
     tick = found.time_base
     clock = f"{len(promise.pictures)} times"
+    together = sum(one == other for one, other in pairwise(found.pts))
     both_ways = bool(alignment.missing and alignment.extra)  # frames that are only lost, or only too many, are counted already
     if both_ways:
         at = alignment.missing[0]
@@ -122,6 +124,9 @@ def _frame_times(promise: Promise, found: Timeline, shift: Fraction, alignment: 
         told = f"Frame {at} was to be shown at {_moment(promise.pictures, at, shift)}, it is written at {there}"
         told += f"; {len(alignment.missing)} of {len(promise.pictures)} frames are off{off}."
         return Finding("frame times", clock, f"{len(alignment.missing)} off{off}", "differs", told, "the frames' times")
+    if together:
+        told = f"{together} frames share the time of the one before: the file's clock ticks every {_milli(tick)} only."
+        return Finding("frame times", clock, f"at most {_milli(alignment.worst)} off", "note", told)
     if alignment.worst == 0:
         return Finding("frame times", clock, f"{alignment.common} exact")
     return Finding("frame times", clock, f"at most {_milli(alignment.worst)} off, the clock ticks every {_milli(tick)}")
@@ -342,16 +347,16 @@ def _times(
 
 def _timecode(stream: PromisedStream, name: str, found: MediaInfo) -> Finding:
     """tmcd tracks are not copied: the muxer makes a new one of the tag (QuickTime File Format, timecode media)."""
-    wanted = str(stream.timecode)
-    held = _timecodes(found)
-    cells = name, f"timecode {wanted}", f"timecode {', '.join(sorted(held)) or 'missing'}"
-    if wanted in held:
+    wanted, held = stream.timecode, _timecodes(found)
+    cells = name, f"timecode {wanted}".rstrip(), f"timecode {', '.join(sorted(held)) or 'missing'}"
+    if wanted in held or (not wanted and held):
         return Finding(*cells, "note", f"{named(stream.source)} (timecode) was written anew from its tag.")
     return Finding(*cells, "differs", f"The timecode {wanted} is missing in the written file.", "the timecode")
 
 
 def _timecodes(media: MediaInfo) -> set[str]:
-    return {words["timecode"] for words in (media.metadata, *(s.metadata for s in media.streams)) if "timecode" in words}
+    sources = (media.metadata, *(stream.metadata for stream in media.streams))
+    return {value for words in sources for key, value in words.items() if key.lower() == "timecode"}
 
 
 def _stream_check(stream: PromisedStream, partners: Mapping[int, StreamContent]) -> StreamCheck:
@@ -496,6 +501,8 @@ def _check_geometry(promise: Promise, found: MediaInfo) -> Iterator[Finding]:
     cells = "pixel aspect", str(wanted), str(written)
     if wanted == written:
         yield Finding(*cells)
+    elif family(found) == "gif" and abs(wanted - written) <= Fraction(1, 128):
+        yield Finding(*cells, "note", "A gif holds the pixel aspect ratio in steps of 1/64 (GIF89a, section 18).")
     else:
         told = f"The pixel aspect ratio was to be {wanted}, it is written as {written}."
         yield Finding(*cells, "differs", told, "the pixel aspect ratio")
@@ -588,8 +595,9 @@ def _check_words(promise: Promise, found: Inventory, partners: Mapping[int, Stre
     titles = [f"{a.title!r} of stream {a.index}" for a, b in pairs if a.title and a.title != b.title]
     yield _together("titles", titles, "title", container is None or not container.titles, where)
     flags, held = [], _HELD_FLAGS.get(where, frozenset())
+    telling = _FLAGS if held else _FLAGS - {"default"}  # where there are no flags, nothing else can be the default
     for source, written in pairs:
-        unset = [flag for flag in source.disposition if flag in _FLAGS and flag not in written.disposition]
+        unset = [flag for flag in source.disposition if flag in telling and flag not in written.disposition]
         flags += [(flag, f"{flag} of stream {source.index}") for flag in unset]
     yield _together("dispositions", [told for _, told in flags], "disposition", all(flag not in held for flag, _ in flags), where)
 
@@ -612,8 +620,9 @@ def _same_language(one: str | None, other: str | None) -> bool:
 
 def _metadata(promise: Promise, found: MediaInfo) -> Finding:
     held = {key.lower(): value for key, value in found.metadata.items()}
-    if promise.metadata.get("timecode") in _timecodes(found):
-        held["timecode"] = promise.metadata["timecode"]
+    label = next((value for key, value in promise.metadata.items() if key.lower() == "timecode"), "")
+    if label in _timecodes(found):
+        held["timecode"] = label
     gone = [key for key, value in promise.metadata.items() if not _kept(key, value, held)]
     cells = "metadata", f"{len(promise.metadata)} words", f"{len(promise.metadata) - len(gone)} kept"
     if not gone:

@@ -24,6 +24,7 @@ from vidrestore.media.digest import PacketDigest
 from vidrestore.media.ledger import shows_picture
 from vidrestore.media.probe import MediaInfo, StreamSummary, open_input
 from vidrestore.media.remux import NO_PTS
+from vidrestore.media.source import Source
 from vidrestore.media.streams import kind_of
 from vidrestore.media.subtitles import TEXT_CODECS
 
@@ -156,7 +157,7 @@ def take_inventory(media: MediaInfo, start: float = 0.0, duration: float | None 
             pass
     span = _Span.of(media, start, duration)
     readers = {stream.index: _Reader(stream, span) for stream in media.streams if stream.index != media.video_index}
-    pictures = _Pictures(media)
+    pictures = _Pictures(media, written)
     with open_input(media) as container:
         for stream in container.streams:
             if stream.type == "attachment":
@@ -177,6 +178,21 @@ def take_inventory(media: MediaInfo, start: float = 0.0, duration: float | None 
 def _contents(media: MediaInfo, readers: dict[int, _Reader]) -> tuple[StreamContent, ...]:
     picture = StreamContent(media.streams[media.video_index], PacketDigest(media.video.codec))
     return tuple(readers[stream.index].finished() if stream.index in readers else picture for stream in media.streams)
+
+
+def watch(source: Source, start: float = 0.0, duration: float | None = None) -> Inventory:
+    """What a source without packets holds, images or y4m: its pictures, looked at one after the other.
+
+    Raises:
+        DamagedVideoError: a picture is damaged.
+    """
+    media, stamps, last = source.media, array("q"), None
+    time_base = media.video.time_base
+    with source.decoder(start, duration, deinterlace=media.interlaced) as decoder:
+        for frame in decoder:
+            stamps.append(frame.pts)
+            last, time_base = frame.duration, frame.time_base
+    return Inventory(media, Timeline(stamps, time_base, last, decoded=True), _contents(media, {}))
 
 
 def decode_timeline(media: MediaInfo, start: float = 0.0, duration: float | None = None) -> Timeline:
@@ -255,8 +271,8 @@ class _Span:
 class _Pictures:
     """Collects the restored stream's timestamps, and whether they can be believed."""
 
-    def __init__(self, media: MediaInfo) -> None:
-        self._media, self._codec = media, media.video.codec
+    def __init__(self, media: MediaInfo, written: bool) -> None:
+        self._media, self._codec, self._written = media, media.video.codec, written
         self._pts = array("q")
         self._last: tuple[int, int] = (NO_PTS, 0)  # pts and duration of the picture shown last
         self._latest = NO_PTS  # pts of the last in the file
@@ -294,7 +310,10 @@ class _Pictures:
     def timeline(self, start: float, duration: float | None) -> Timeline | None:
         """None: it takes a decoder to tell."""
         stamps = array("q", sorted(self._pts))
-        if self._doubtful or not stamps or any(a == b for a, b in itertools.pairwise(stamps)):
+        if self._doubtful or not stamps:
+            return None
+        # A clock may be too coarse for two moments close together: in a source a decoder keeps them apart, by its rule.
+        if not self._written and any(a == b for a, b in itertools.pairwise(stamps)):
             return None
         first, end = pts_range(self._media, start, duration)
         inside = array("q", (pts for pts in stamps if (first is None or pts >= first) and (end is None or pts < end)))

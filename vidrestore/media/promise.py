@@ -9,13 +9,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
+from vidrestore.media.containers import Container
 from vidrestore.media.decode import pts_range
 from vidrestore.media.inventory import NO_PTS, Inventory, StreamContent, Timeline, Words
-from vidrestore.media.metadata import file_metadata, shifted_chapters
+from vidrestore.media.metadata import file_metadata, moved_timecodes, shifted_chapters
 from vidrestore.media.probe import Chapter, MediaInfo, StreamSummary
 from vidrestore.media.remux import CopiedStream
 from vidrestore.media.streams import is_chapter_track, kept_streams, kind_of
-from vidrestore.media.timecode import moved_timecode
 from vidrestore.types import ColorSpec, StreamInfo
 
 __all__ = ["MARK", "Promise", "PromisedChapter", "PromisedStream", "promise_of_run", "promise_of_source"]
@@ -113,12 +113,17 @@ def promise_of_run(
     chapters: int | Sequence[Mapping[str, Any]] | None,
     metadata: Mapping[str, str] | None,
     shift: Fraction,
+    container: Container | None,
 ) -> Promise:
     """The promise that the writer of a file made; `places` are the copied streams' indexes in the written file."""
     kept = {track.source.index: _of_track(track, place) for track, place in zip(copied, places, strict=True)}
-    label = next((value for key, value in (metadata or {}).items() if key.lower() == "timecode"), None)
-    others = (stream for stream in source.streams if stream.index != source.video_index and stream.index not in kept)
-    streams = [*kept.values(), *(_unwritten(stream, "left out; the notes of the run say why", label) for stream in others)]
+    others = [stream for stream in source.streams if stream.index != source.video_index and stream.index not in kept]
+    why = "left out; the notes of the run say why"
+    # A run without a range keeps the label; to which it moves it otherwise, only its metadata says.
+    labels = [_moved(stream.metadata, source, Fraction(bool(shift)), container).get("timecode") for stream in others]
+    said = next((value for key, value in (metadata or {}).items() if key.lower() == "timecode"), "")
+    unwritten = [_unwritten(s, why, label and (said if shift else label)) for s, label in zip(others, labels, strict=True)]
+    streams = [*kept.values(), *unwritten]
     listed = [] if chapters is None or isinstance(chapters, int) else chapters
     count = chapters if isinstance(chapters, int) else len(source.chapters if chapters is None else chapters)
     video = info or source.video
@@ -151,8 +156,9 @@ def promise_of_source(
     strip_location: bool = False,
     cfr: bool = False,
     bit_depth: int | None = None,
+    container: Container | None = None,
 ) -> Promise:
-    """What a restored copy of a file has to hold, by the file itself.
+    """What a restored copy of a file has to hold, by the file itself; `container` is the copy's.
 
     Raises:
         UsageError: `drop_streams` names no stream.
@@ -163,7 +169,9 @@ def promise_of_source(
     tick = media.video.time_base
     opening = None if first is None else first * tick
     closing = None if end is None else end * tick
-    words = _at_opening(file_metadata(media, "", strip_location), media, opening)
+    picture = media.streams[media.video_index]
+    begin = media.start_time if picture.start is None else picture.start * picture.time_base
+    elapsed = max(Fraction(0), (opening or begin) - begin)
     return Promise(
         source=media,
         pictures=content.pictures,
@@ -173,14 +181,16 @@ def promise_of_source(
         sample_aspect_ratio=media.video.sample_aspect_ratio,
         display_matrix=media.display_matrix,
         streams=tuple(
-            _of_content(stream, opening) if stream.summary.index in kept else _left_out(stream.summary, media, drops, opening)
+            _of_content(stream, opening)
+            if stream.summary.index in kept
+            else _left_out(stream.summary, media, drops, _moved(stream.summary.metadata, media, elapsed, container))
             for stream in content.streams
             if stream.summary.index != media.video_index and not is_chapter_track(stream.summary, media)
         ),
         chapters=tuple(_promised_chapter(chapter) for chapter in shifted_chapters(media.chapters, Fraction(0), opening, closing))
         if "chapters" not in drops
         else (),
-        metadata=words,
+        metadata=_moved(file_metadata(media, "", strip_location), media, elapsed, container),
         bit_depth=bit_depth,
         alpha=media.video.alpha and "alpha" not in drops,
         cfr=cfr,
@@ -221,29 +231,30 @@ def _of_content(stream: StreamContent, opening: Fraction | None) -> PromisedStre
     )
 
 
-def _left_out(stream: StreamSummary, media: MediaInfo, drops: frozenset[str], opening: Fraction | None) -> PromisedStream:
-    asked = str(stream.index) in drops or kind_of(stream) in drops
-    label = None if asked else _at_opening({"timecode": stream.metadata.get("timecode", "")}, media, opening).get("timecode")
-    return _unwritten(stream, LEFT_OUT_ON_REQUEST if asked else "left out with the location", label)
+def _left_out(stream: StreamSummary, media: MediaInfo, drops: frozenset[str], words: Mapping[str, str]) -> PromisedStream:
+    if str(stream.index) in drops or kind_of(stream) in drops:
+        return PromisedStream(stream, fate="left out", why=LEFT_OUT_ON_REQUEST, codec=stream.codec)
+    return _unwritten(stream, "left out with the location", words.get("timecode"))
 
 
 def _unwritten(stream: StreamSummary, why: str, label: str | None) -> PromisedStream:
-    """A stream that is not copied; `label`: the timecode that a timecode track is written anew from."""
-    if stream.type == "data" and "timecode" in stream.metadata and why != LEFT_OUT_ON_REQUEST:
-        why = "left out, since its timecode does not fit the file" if not label else ""
-        return PromisedStream(stream, fate="regenerated" if label else "left out", why=why, codec=stream.codec, timecode=label)
+    """A stream that is not copied.
+
+    `label`: the timecode that a timecode track is written anew from; empty: any, None: it does not fit the container.
+    """
+    if stream.type == "data" and "timecode" in stream.metadata:
+        if label is None:
+            why = "left out, since its timecode does not fit the file"
+        else:
+            return PromisedStream(stream, fate="regenerated", codec=stream.codec, timecode=label)
     return PromisedStream(stream, fate="left out", why=why, codec=stream.codec)
 
 
-def _at_opening(words: dict[str, str], media: MediaInfo, opening: Fraction | None) -> dict[str, str]:
-    """Metadata with the timecode of the first picture of the range; without one that cannot be told."""
-    if opening is None:
-        return words
-    picture = media.streams[media.video_index]
-    begin = media.start_time if picture.start is None else picture.start * picture.time_base
-    elapsed = max(Fraction(0), opening - begin)
-    moved = {key: moved_timecode(value, elapsed, media.video.frame_rate or Fraction(0)) for key, value in words.items()}
-    return {key: moved[key] or "" if key.lower() == "timecode" else value for key, value in words.items()}
+def _moved(words: Mapping[str, str], media: MediaInfo, elapsed: Fraction, container: Container | None) -> dict[str, str]:
+    """Metadata with the timecode of the first picture written, without one that the container cannot hold."""
+    if container is None:
+        return dict(words)
+    return moved_timecodes(words, elapsed, media.video.frame_rate, container)[0]
 
 
 def _promised_chapter(chapter: Mapping[str, Any] | Chapter) -> PromisedChapter:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import av.error
 
-from vidrestore.errors import DamagedVideoError, EmptyVideoError, MediaError, VerificationError
+from vidrestore.errors import DamagedVideoError, EmptyVideoError, MediaError, UsageError, VerificationError
 from vidrestore.media.checks import examine, named, same_pictures
+from vidrestore.media.containers import Container
 from vidrestore.media.findings import Finding, StreamCheck, VerifyReport
-from vidrestore.media.inventory import Inventory, Timeline, decode_timeline, take_inventory
+from vidrestore.media.inventory import Inventory, Timeline, container_of, decode_timeline, take_inventory, watch
 from vidrestore.media.probe import MediaInfo, probe
-from vidrestore.media.promise import promise_of_run, promise_of_source
+from vidrestore.media.promise import Promise, promise_of_run, promise_of_source
 from vidrestore.media.remux import CopiedStream
+from vidrestore.media.source import FileSource, Source, open_source
 from vidrestore.media.streams import kind_of
 from vidrestore.types import ColorSpec, StreamInfo
 
@@ -78,6 +81,7 @@ def verify(
         chapters=chapters,
         metadata=metadata,
         shift=shift,
+        container=container_of(written),
     )
     report = examine(promise, found)
     if report.differing:
@@ -89,6 +93,8 @@ def compare(
     source: str | Path | MediaInfo,
     target: str | Path | MediaInfo,
     *,
+    frame_rate: str | None = None,
+    protocols: tuple[str, ...] = ("file",),
     start: float = 0.0,
     duration: float | None = None,
     drop_streams: Iterable[str] = (),
@@ -102,7 +108,9 @@ def compare(
     decoded, unless timestamps are missing or odd, or the pictures seem to differ: then what the decoder shows decides.
 
     Args:
-        source, target: files, or what `probe` said of them.
+        source, target: what `open_source` opens: files, folders or patterns of images, y4m; or what `probe` said of a file.
+        frame_rate: frames a second of images without timecodes.
+        protocols: FFmpeg's names of the protocols that may be used to read the source.
         start, duration: the part of the source that `target` shows, seconds of its timeline.
         drop_streams: numbers or kinds of streams that were to be left out, or alpha.
         strip_location: whether location metadata and data tracks were to be left out.
@@ -115,40 +123,67 @@ def compare(
         VerificationError: the copy cannot be read.
         MediaError: as `probe` does.
     """
-    there = source if isinstance(source, MediaInfo) else probe(source)
-    here = target if isinstance(target, MediaInfo) else probe(target)
-    wanted = take_inventory(there, start, duration)
-    written = _of_copy(here)
-    options = {"drop_streams": tuple(drop_streams), "strip_location": strip_location, "cfr": cfr, "bit_depth": bit_depth}
-
-    def promised(content: Inventory) -> Any:
-        return promise_of_source(content, start=start, duration=duration, **options)  # type: ignore[arg-type]
-
-    promise = promised(wanted)
-    if not cfr and not same_pictures(promise, written.pictures):
-        promise = promised(_decoded(wanted, start, duration))
-        if not same_pictures(promise, written.pictures):
-            written = _decoded_copy(written)
-    return examine(promise, written)
+    with (
+        closing(_opened(source, frame_rate, protocols)) as there,
+        closing(_opened(target, frame_rate, ("file",))) as here,
+    ):
+        container = container_of(here.media)
+        options = _Options(start, duration, tuple(drop_streams), strip_location, cfr, bit_depth, container)
+        promise = options.promise(_content(there, start, duration))
+        written = _whole_copy(lambda: _content(here, written=True))
+        if not cfr and not same_pictures(promise, written.pictures):
+            promise = options.promise(_content(there, start, duration, decoded=True))
+            if not same_pictures(promise, written.pictures):
+                written = _whole_copy(lambda: _content(here, written=True, decoded=True))
+        return examine(promise, written)
 
 
-def _of_copy(media: MediaInfo) -> Inventory:
-    try:
-        return take_inventory(media, written=True)
-    except (DamagedVideoError, EmptyVideoError) as error:
-        raise VerificationError(f"The copy cannot be read whole: {error.message}", "Make the copy again.") from None
+@dataclass(frozen=True)
+class _Options:
+    start: float
+    duration: float | None
+    drop_streams: tuple[str, ...]
+    strip_location: bool
+    cfr: bool
+    bit_depth: int | None
+    container: Container | None
+
+    def promise(self, content: Inventory) -> Promise:
+        return promise_of_source(
+            content,
+            start=self.start,
+            duration=self.duration,
+            drop_streams=self.drop_streams,
+            strip_location=self.strip_location,
+            cfr=self.cfr,
+            bit_depth=self.bit_depth,
+            container=self.container,
+        )
 
 
-def _decoded(content: Inventory, start: float, duration: float | None) -> Inventory:
-    """The same with the pictures' times as a decoder gives them."""
-    if content.pictures.decoded:
+def _opened(address: str | Path | MediaInfo, frame_rate: str | None, protocols: tuple[str, ...]) -> Source:
+    if isinstance(address, MediaInfo):
+        return FileSource(address)
+    if str(address) == "-":
+        raise UsageError("A pipe cannot be verified: it is read once only.", "Save it to a file first.")
+    return open_source(address, frame_rate=frame_rate, protocols=protocols)
+
+
+def _content(
+    source: Source, start: float = 0.0, duration: float | None = None, *, written: bool = False, decoded: bool = False
+) -> Inventory:
+    """Files are read by packet, unless `decoded`; images and y4m have no packets to read."""
+    if not isinstance(source, FileSource):
+        return watch(source, start, duration)
+    content = take_inventory(source.media, start, duration, written=written)
+    if not decoded or content.pictures.decoded:
         return content
-    return replace(content, pictures=decode_timeline(content.media, start, duration))
+    return replace(content, pictures=decode_timeline(source.media, start, duration))
 
 
-def _decoded_copy(content: Inventory) -> Inventory:
+def _whole_copy(read: Callable[[], Inventory]) -> Inventory:
     try:
-        return _decoded(content, 0.0, None)
+        return read()
     except (DamagedVideoError, EmptyVideoError) as error:
         raise VerificationError(f"The copy cannot be read whole: {error.message}", "Make the copy again.") from None
 
