@@ -406,6 +406,12 @@ def test_options_that_are_refused(codec: str, options: dict[str, str], words: st
         plan_of(info_of(), codec=codec, options=options)
 
 
+@pytest.mark.parametrize("options", [{"bf": "2"}, {"x264-params": "bframes=2"}])
+def test_avi_takes_no_reordered_pictures(options: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="no presentation times"):
+        plan_of(info_of(), "avi", options=options)
+
+
 @pytest.mark.parametrize(
     ("codec", "options"),
     [

@@ -91,10 +91,10 @@ _TRIAL = 256, 144
 """Largest size of the picture that the encoder is tried on."""
 
 
-def check_options(encode: EncodeConfig, encoder_name: str) -> None:
+def check_options(encode: EncodeConfig, encoder_name: str, container: str) -> None:
     """Refuse options (`encode.options`) that the encoder does not have or that are not for the user to set.
 
-    Raises ConfigError, naming the option and why.
+    Raises ConfigError, naming the option and why. `container` is FFmpeg's name of the muxer.
     """
     if not encode.options:
         return
@@ -105,6 +105,7 @@ def check_options(encode: EncodeConfig, encoder_name: str) -> None:
             raise ConfigError(f"The encoder option {name} has a setting of its own.", f"Use {_SETTINGS[name]}.")
         if name == "x264opts":
             raise ConfigError("The encoder option x264opts is an old name.", "Use x264-params.")
+        _refuse_reordering(name, container)
         _keep_promises(name, f"The encoder option {name}")
         if name not in private and name not in _GENERIC:
             raise ConfigError(
@@ -115,7 +116,13 @@ def check_options(encode: EncodeConfig, encoder_name: str) -> None:
             raise ConfigError(f"The encoder option {name}={value} makes the picture depend on the machine's speed.", "Use good.")
         if name in _PARAMETERS:
             for key in _keys(value):
+                _refuse_reordering(key, container)
                 _keep_promises(key, f"{key} in {name}")
+
+
+def _refuse_reordering(name: str, container: str) -> None:
+    if container == "avi" and name in ("bf", "bframes"):
+        raise ConfigError(f"The encoder option {name} cannot be set for .avi, which has no presentation times.", "Write to .mkv.")
 
 
 def _keys(parameters: str) -> list[str]:
