@@ -319,3 +319,16 @@ def test_aspect_and_flips(make_clip: Make, tmp_path: Path, ffmpeg: Callable[...,
         one = 1 << 16
         assert info.display_matrix is not None
         assert (info.display_matrix[0], info.display_matrix[4]) == ((-one, one) if flip == "hflip" else (one, -one))
+
+
+def test_a_display_matrix_that_is_no_turn_is_said(make_clip: Make, tmp_path: Path) -> None:
+    """One flipped byte of a `tkhd` shears the picture: no player follows it."""
+    content = bytearray(make_clip("turned.mp4", rotation=90).read_bytes())
+    at = content.index(b"tkhd") + 4 + 40  # version 0: the matrix is behind 40 bytes
+    assert probe(tmp_path / "turned.mp4").video.rotation == 90
+    content[at] ^= 0x20
+    path = tmp_path / "sheared.mp4"
+    path.write_bytes(content)
+    info = probe(path)
+    assert info.display_matrix is None and info.video.rotation == 0
+    assert "neither turns nor mirrors" in info.notices[0]

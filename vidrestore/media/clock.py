@@ -90,7 +90,7 @@ class Clock:
             slot.pts = 0 if self._last is None else self._last[0]
             return slot
         if slot.pts is None:
-            slot.pts = 0 if self._last is None else self._last[0] + self._last[1]
+            slot.pts = 0 if self._last is None else self._last[0] + max(self._last[1], self._step)
             self._say_untimed()
         if self._last is not None and slot.pts <= self._last[0]:
             self._refuse_jump(self._last[0], slot.pts)

@@ -40,6 +40,9 @@ class FirstPicture:
     pixel_format: str | None = None
     fields: bool = False
     display_matrix: tuple[int, ...] | None = None
+    """How it is to be turned or mirrored; None: not at all, or in a way that is neither."""
+    odd_matrix: bool = False
+    """Whether there is a display matrix that neither turns nor mirrors (it shears, say): no player follows it."""
     alpha: bool = False
     """Whether it has transparency; of a GIF: whether any pixel of any picture is transparent."""
     mastering_display: tuple[int, ...] | None = None
@@ -56,7 +59,8 @@ def look_at_first(container: av.container.InputContainer, stream: av.VideoStream
     picture = _first(container, stream, context)
     if picture is None:
         return FirstPicture()
-    matrix = side_data(picture, "DISPLAYMATRIX")
+    stored = side_data(picture, "DISPLAYMATRIX")
+    matrix = struct.unpack("<9i", stored[:36]) if stored else None
     mastering, light = side_data(picture, "MASTERING_DISPLAY_METADATA"), side_data(picture, "CONTENT_LIGHT_LEVEL")
     alpha = has_alpha(picture.format.name)
     if alpha and stream.codec_context.codec.canonical_name == "gif":
@@ -67,13 +71,22 @@ def look_at_first(container: av.container.InputContainer, stream: av.VideoStream
         size=(picture.width, picture.height),
         pixel_format=picture.format.name,
         fields=bool(picture.interlaced_frame),
-        display_matrix=struct.unpack("<9i", matrix[:36]) if matrix else None,
+        display_matrix=matrix if matrix and _turns(matrix) else None,
+        odd_matrix=matrix is not None and not _turns(matrix),
         alpha=alpha,
         mastering_display=tags.mastering_display(mastering) if mastering else None,
         content_light=tags.content_light(light) if light else None,
         dolby_vision=any(side_data(picture, name) is not None for name in ("DOVI_METADATA", "DOVI_RPU_BUFFER")),
         dynamic_hdr=any(side_data(picture, name) is not None for name in ("DYNAMIC_HDR_PLUS", "DYNAMIC_HDR_VIVID")),
     )
+
+
+def _turns(matrix: tuple[int, ...]) -> bool:
+    """Whether a display matrix (libavutil/display.h: a b u, c d v, x y w) turns or mirrors and does nothing else."""
+    a, b, u, c, d, v, _, _, w = matrix
+    size = a * a + b * b
+    slack = size // 1000
+    return size > 0 and abs(c * c + d * d - size) <= slack and abs(a * c + b * d) <= slack and u == v == 0 and w == 1 << 30
 
 
 def _first(container: av.container.InputContainer, stream: av.VideoStream, context: av.VideoCodecContext) -> av.VideoFrame | None:

@@ -428,6 +428,8 @@ def _notices(video: StreamInfo, first: FirstPicture, crop: Crop | None, dolby: i
     sentences = []
     if video.color.tagged_matrix in ("fcc", "smpte240m"):
         sentences.append(f"The colour matrix {video.color.tagged_matrix} is converted as {video.color.matrix}, both ways alike.")
+    if first.odd_matrix:
+        sentences.append("The display matrix neither turns nor mirrors the picture; it is not carried over.")
     if first.dolby_vision or dolby is not None:
         sentences.append("Dolby Vision's metadata is not carried over.")
     if first.dynamic_hdr:
