@@ -166,9 +166,25 @@ def test_raw_streams_hold_the_picture_alone(sounding: Callable[..., Path], resto
         restore(sounding("aac"), f"refused.{name}", codec=codec)
 
 
-def test_avi_cannot_say_when_sound_begins(sounding: Callable[..., Path], tmp_path: Path) -> None:
-    info = probe(sounding("aac"))
-    with pytest.raises(UnsupportedStreamError, match=r"begins 0\.021 s before the picture: an AVI file has no timestamps"):
+@pytest.mark.parametrize("codec", ["aac", "mp3"])
+def test_avi_cannot_say_what_is_not_played(sounding: Callable[..., Path], restore: Restore, codec: str) -> None:
+    """The packet before the beginning, which only sets a decoder going, is left out; the others stay in step."""
+    source = sounding(codec)
+    _, target, report = restore(source, "out.avi", codec="ffv1")
+    before, after = packets_of(source, "audio"), packets_of(target, "audio")
+    assert [payload for _, payload in after] == [payload for _, payload in before[1:]]
+    assert after[0][0] == 0 and before[1][0] is not None and abs(before[1][0]) <= Fraction(1, 500)
+    assert any("sets its decoder going (1 packet)" in notice for notice in report.notices)
+
+
+@pytest.mark.parametrize("late", [-0.3, 0.3])
+def test_avi_cannot_say_when_sound_begins(sounding: Callable[..., Path], tmp_path: Path, late: float) -> None:
+    clip = str(sounding("ac3"))
+    source = tmp_path / "apart.mkv"
+    judge(ffmpeg.input(clip).video, ffmpeg.input(clip, itsoffset=late).audio, path=source, c="copy")
+    info = probe(source)
+    told = rf"begins 0\.\d+ s {'before' if late < 0 else 'after'} the picture: an AVI file has no timestamps"
+    with pytest.raises(UnsupportedStreamError, match=told):
         check_streams(info, info.video, "avi")
 
 
@@ -390,6 +406,36 @@ def test_several_pictures_go_along(make_clip: Make, restore: Restore, tmp_path: 
     for name in ("avi", "m2ts"):
         with pytest.raises(UnsupportedStreamError, match="stream 1 video h264"):
             check_streams(probe(source), probe(source).video, CONTAINERS[f".{name}"])
+
+
+@pytest.mark.parametrize("tag", ["hev1", "hvc1"])
+def test_copied_pictures_keep_their_tag(make_clip: Make, restore: Restore, tmp_path: Path, tag: str) -> None:
+    front, rear = make_clip("front.mp4"), make_clip("rear.mp4", codec="libx265", options={"x265-params": "log-level=0"})
+    both = (ffmpeg.input(str(front)).video, ffmpeg.input(str(rear)).video)
+    source = judge(*both, path=tmp_path / "both.mp4", c="copy", **{"tag:v:1": tag})
+    for name in ("mp4", "mov"):
+        _, target, _ = restore(source, f"out.{name}")
+        with av.open(str(target)) as container:
+            assert container.streams.video[1].codec_context.codec_tag == tag
+
+
+@pytest.mark.parametrize("name", ["ts", "m2ts", "avi", "webm", "mkv", "mov", "mp4", "ivf", "obu", "h264", "hevc"])
+def test_another_ffmpeg_has_no_complaint(make_clip: Make, restore: Restore, name: str) -> None:
+    """It decodes every picture, and all packets come in order."""
+    raw = name in ("ivf", "obu", "h264", "hevc")
+    source = make_clip("in.mp4", frames=30, audio=not raw, options={"bf": "2"})
+    codec = {"ivf": "av1", "obu": "av1", "hevc": "hevc", "webm": "vp9"}.get(name, "h264")
+    drop = ["audio"] if name == "webm" else []
+    _, target, _ = restore(source, f"out.{name}", codec=codec, drop_streams=drop)
+    run = ffmpeg.output(ffmpeg.input(str(target)), "pipe:", f="framecrc", c="copy")
+    _, complaints = ffmpeg.run(run.global_args("-v", "warning"), cmd=BINARY, capture_stdout=True, capture_stderr=True)
+    whole = ffmpeg.output(ffmpeg.input(str(target)).video, "pipe:", f="framecrc", fps_mode="passthrough")
+    rows, errors = ffmpeg.run(whole.global_args("-v", "error"), cmd=BINARY, capture_stdout=True, capture_stderr=True)
+    assert len([line for line in rows.decode().splitlines() if not line.startswith("#")]) == 30
+    unclocked = [
+        line for line in complaints.decode().splitlines() if "imestamps are unset" not in line and "Can't write" not in line
+    ]
+    assert not errors and (raw or not unclocked)
 
 
 # -- what is left out -------------------------------------------------------------------------------------------

@@ -111,9 +111,7 @@ class VideoWriter:
         self._from_rgb = FromRGB(info.width, info.height, self._plan.pixel_format, self._plan.color)
         tick = source.video.time_base
         span = Span(*(None if end is None else end * tick for end in pts_range(source, start, duration)))
-        self._pending = PendingFile(self.target, overwrite, self._format.extension if container else None)
         self._muxer = Muxer(
-            self._pending.path,
             source,
             info,
             self._format,
@@ -123,8 +121,9 @@ class VideoWriter:
             comment=comment,
             on_damage=on_damage,
         )
+        self._pending = PendingFile(self.target, overwrite, self._format.extension if container else None)
         try:
-            self._video = self._muxer.open(self._add_picture, self._plan.metadata)
+            self._video = self._muxer.open(self._pending.path, self._add_picture, self._plan.metadata)
         except BaseException as error:
             self.close()
             raise self._explained(error) from None
@@ -239,7 +238,7 @@ class VideoWriter:
     def _place_by_count(self, frame: Frame) -> int:
         """Where there are no timestamps, the next picture of the constant rate; refused if it is due at another moment."""
         moment = frame.pts * frame.time_base
-        if not self._stamps and moment != self.shift:
+        if not self._stamps:
             self._muxer.begin_at(moment)
         due = self.shift + len(self._stamps) * self._time_base
         if abs(moment - due) > max(self.info.time_base, frame.time_base):

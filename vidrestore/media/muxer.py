@@ -44,14 +44,13 @@ class Span:
 
 
 class Muxer:
-    """Writes `path`; use `open`, then `mux` and at the end `finish`. `close` gives it back at any time.
+    """Writes one file: `open`, then `mux` and at the end `finish`. `close` gives it back at any time.
 
     Timestamps: every packet keeps the source's time less one `shift`, the same for all streams. It is the beginning of the
     range, or 0; a container that cannot hold times before 0 moves it so far that nothing is, a transport stream, which also
     stores decoding times, by `_REORDERING` pictures more. Containers without timestamps begin with the first picture.
 
     Args:
-        path: the file.
         source: the input.
         info: the picture as it is written.
         container: what is written.
@@ -64,7 +63,6 @@ class Muxer:
 
     def __init__(
         self,
-        path: Path,
         source: MediaInfo,
         info: StreamInfo,
         container: Container,
@@ -75,7 +73,7 @@ class Muxer:
         comment: str = "",
         on_damage: OnDamage = "stop",
     ) -> None:
-        self._path, self._source, self._info, self._container, self._plan = path, source, info, container, plan
+        self._source, self._info, self._container, self._plan = source, info, container, plan
         self._span, self._strip_location, self._on_damage = span, strip_location, on_damage
         self._notices: list[str] = []
         self.tracks: dict[int, CopiedStream] = {}
@@ -86,6 +84,7 @@ class Muxer:
         """The file's words, as far as the container has a place for them."""
         self.shift = span.first or Fraction(0)
         """Seconds taken off every source timestamp."""
+        self._path = Path()
         self._file: av.container.OutputContainer | None = None
         self._copier: StreamCopier | None = None
         self._decoding: int | None = None
@@ -100,16 +99,16 @@ class Muxer:
         """What a user should know, so far."""
         return (*self._notices, *(self._copier.notices if self._copier else ()))
 
-    def open(self, add_picture: Callable[[av.container.OutputContainer], Any], words: dict[str, str]) -> Any:
+    def open(self, path: Path, add_picture: Callable[[av.container.OutputContainer], Any], words: dict[str, str]) -> Any:
         """Write the header; returns the picture's stream.
 
         Args:
+            path: the file.
             add_picture: adds and configures the picture's stream.
             words: metadata of that stream besides the source's.
         """
-        self._file = file = av.open(
-            f"file:{self._path}", "w", format=self._container.muxer, container_options=self._muxer_options()
-        )
+        self._path = path
+        self._file = file = av.open(f"file:{path}", "w", format=self._container.muxer, container_options=self._muxer_options())
         wanted = {summary.index for summary in self._plan.copied}
         # The templates of copied streams must stay open until the header is written. Images and pipes have none, and cannot be
         # opened a second time.

@@ -81,7 +81,7 @@ class StreamCopier:
             contains `first` is kept whole; subtitles are clipped to the range; other pictures begin with their first key
             picture in it, since what comes before that could not be decoded.
         on_damage: stop at a damaged packet, or copy what can be read, and list it in `notices`.
-        together: the output has no timestamps: each stream begins with the packet whose start is nearest to `first`.
+        together: the output has no timestamps: sound begins with the packet whose start is nearest to the picture's.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class StreamCopier:
         self._first, self._end = first, end
         self._on_damage, self._together = on_damage, together
         self.shift = shift
+        self._begin: Fraction | None = None  # of the picture, where all streams begin together
         self._damaged: dict[int, int] = {}
         self._broke_off = ""
         self._container: av.container.InputContainer | None = None
@@ -130,7 +131,7 @@ class StreamCopier:
 
     def begin_at(self, moment: Fraction, ranged: bool) -> None:
         """Make source time `moment` the output's 0, and with `ranged` the beginning of the range; before any packet."""
-        self.shift = moment
+        self.shift = self._begin = moment
         self._first = moment if ranged else self._first
 
     @property
@@ -219,8 +220,10 @@ class StreamCopier:
                 self._first_key[index] = ticks
             if ticks < self._first_key.get(index, ticks + 1):
                 return False
-        finish = begin + length / 2 if self._together else begin + length
-        return (self._first is None or finish > self._first) and (self._end is None or begin < self._end)
+        first = self._first
+        if self._together and self._tracks[index].source.type == "audio":
+            first, length = self._begin, length / 2
+        return (first is None or begin + length > first) and (self._end is None or begin < self._end)
 
     def _place(self, packet: av.Packet) -> list[av.Packet]:
         """Move a packet to its output stream and time; converts and counts it."""

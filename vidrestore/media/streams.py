@@ -148,7 +148,7 @@ def plan_streams(
 def _reason_against(stream: StreamSummary, target: Container) -> str | None:
     """Why the container cannot hold a stream as it is; None if it can."""
     kind = kind_of(stream)
-    unlisted = f"{stream.codec or 'an unknown codec'} has no place in it" + (f" ({target.lost})" if target.lost else "")
+    unlisted = f"{stream.codec or 'an unknown codec'} has no place in it" + (f"; {target.lost}" if target.lost else "")
     if kind == "cover":
         if target.extension == ".mov":
             return "QuickTime has no place for cover art that FFmpeg writes; the `covr` item is iTunes' addition to mp4"
@@ -247,7 +247,8 @@ def check_streams(
             f"not {float(info.frame_rate or 0):.3f}.",
             "Write to .ivf or .mkv (--container).",
         )
-    return replace(plan, tags=_tried(media, plan, target, from_beginning=start == 0))
+    tags, said = _tried(media, plan, target, from_beginning=start == 0)
+    return replace(plan, tags=tags, notices=(*plan.notices, *said))
 
 
 def _turns(matrix: tuple[int, ...] | None) -> bool:
@@ -255,22 +256,32 @@ def _turns(matrix: tuple[int, ...] | None) -> bool:
     return matrix is not None and matrix[:2] + matrix[3:5] != (1 << 16, 0, 0, 1 << 16)
 
 
-def _check_beginning(media: MediaInfo, stream: StreamSummary, packets: list[av.Packet], target: Container) -> None:
+def _check_beginning(media: MediaInfo, stream: StreamSummary, packets: list[av.Packet], target: Container) -> str | None:
     """Where nothing has a timestamp, all streams begin together; half a packet is the finest that can be told.
 
-    The header is no witness: it leaves out the packet that only sets a sound decoder going, which is copied too.
+    Packets that only set a sound decoder going come before the stream's beginning as the header has it, and are not
+    played. A container without timestamps cannot say so: they are left out, which the returned notice says.
     """
     picture = media.streams[media.video_index]
-    if picture.start is None or not packets or stream.type not in ("audio", "video"):
-        return
-    first = packets[0]
-    offset = (first.pts or 0) * first.time_base - picture.start * picture.time_base
-    if abs(offset) > allowed_offset(stream, (first.duration or 0) * first.time_base):
+    if picture.start is None or stream.start is None or not packets or stream.type not in ("audio", "video"):
+        return None
+    begin = picture.start * picture.time_base
+    halves = [(packet.duration or 0) * packet.time_base / 2 for packet in packets]
+    moments = [(packet.pts or 0) * packet.time_base for packet in packets]
+    played = [moment for moment, half in zip(moments, halves, strict=True) if stream.type != "audio" or moment + half > begin]
+    first = played[0] if played else moments[-1]
+    lead = len(moments) - len(played)
+    offset = first - begin if not lead else max(first - begin, stream.start * stream.time_base - begin, key=abs)
+    if abs(offset) > allowed_offset(stream, 2 * halves[0]):
         raise UnsupportedStreamError(
             f"{target} starts all streams together, and {stream} begins {abs(float(offset)):.3f} s "
             f"{'after' if offset > 0 else 'before'} the picture: {target.lost}.",
             f"Write to .mkv or .mp4 (--container), or leave it out with --drop-streams {stream.index}.",
         )
+    if not lead:
+        return None
+    many = f"{lead} packet{'s' * (lead > 1)}"
+    return f"{_name(stream)} is written without what only sets its decoder going ({many}), which is not played."
 
 
 def allowed_offset(stream: StreamSummary, packet: Fraction = Fraction(0)) -> Fraction:
@@ -306,24 +317,29 @@ def _name(stream: StreamSummary) -> str:
 # -- trial ------------------------------------------------------------------------------------------------------
 
 
-def _tried(media: MediaInfo, plan: StreamPlan, target: Container, from_beginning: bool) -> dict[int, str]:
-    """Write a little of each copied stream to memory; returns the codec tags that the muxer accepts as they were."""
+def _tried(media: MediaInfo, plan: StreamPlan, target: Container, from_beginning: bool) -> tuple[dict[int, str], list[str]]:
+    """Write a little of each copied stream to memory.
+
+    Returns the codec tags that the muxer accepts as they were, and notices.
+    """
     wanted = [s for s in plan.copied if s.index not in plan.converted and kind_of(s) not in ("cover", "attachment")]
+    tags: dict[int, str] = {}
+    said: list[str] = []
     if not wanted:
-        return {}
-    tags = {}
+        return tags, said
     with open_input(media) as source:
         packets = _first_packets(source, wanted)
         for stream in wanted:
             template, mine = source.streams[stream.index], packets[stream.index]
             if target.constant_rate and from_beginning:
-                _check_beginning(media, stream, mine, target)
+                notice = _check_beginning(media, stream, mine, target)
+                said += [notice] if notice else []
             tag = tag_of(template) if _same_family(media, target) else None
             if tag and _trial(target, template, mine, tag) is None:
                 tags[stream.index] = tag
             elif (reason := _trial(target, template, mine, None)) is not None:
                 raise _refusal(stream, target, f"FFmpeg's muxer refuses it ({reason})")
-    return tags
+    return tags, said
 
 
 def _first_packets(source: av.container.InputContainer, wanted: list[StreamSummary]) -> dict[int, list[av.Packet]]:

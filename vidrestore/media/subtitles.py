@@ -31,7 +31,7 @@ _OVERRIDE = re.compile(r"(\{\\[^{}]*\})")
 
 # Coordinates as cameras write them: GPS(16.32,48.21,20), lat: 54.1, N 54.123, 48.2082°N, +48.20820,+16.37380.
 _POSITION = re.compile(
-    r"gps\W{0,3}[-+\d]|\b(lat|latitude|lon|lng|long|longitude|longtitude)\b\W{0,4}[-+]?\d"
+    r"gps\W{0,3}[-+\d]|\b(lat|latitude|lon|lng|long|longitude|longtitude)\b\W{0,4}[-+]?\d{1,3}[.°]\d"
     r"|\b[nsew]\W{0,2}\d{1,3}[.°]\d|\d[.°]\d+\W{0,2}[nsew]\b|[-+]?\d{1,3}\.\d{4,}\s*[,;/ ]\s*[-+]?\d{1,3}\.\d{4,}",
     re.I,
 )
