@@ -168,6 +168,7 @@ def test_hdr_takes_hevc() -> None:
     info = info_of("yuv420p10le", **PQ, mastering_display=DISPLAY, content_light=(1000, 400))
     assert plan_of(info, "mp4").encode.codec == "hevc"
     assert plan_of(info, "webm").encode.codec == "av1"
+    assert plan_of(info, "avi").encode.codec == "h264"  # ffv1 has no place for the tags there
     assert plan_of(info, "mp4").color == info.color
 
 

@@ -3,7 +3,7 @@
 The rules, in order:
 
 1. Codec `auto`: the first of h264, hevc, vp9, av1, ffv1 that the container holds, that has bits enough and keeps the colour
-   tags there; HDR skips h264. With transparency: prores in mov, vp9 in webm, ffv1 in mkv.
+   tags there; for HDR h264 comes last. With transparency: prores in mov, vp9 in webm, ffv1 in mkv.
 2. Bit depth `auto`: the source's, rounded up to 8, 10, 12 or 16; a codec with more bits than that takes its fewest (prores: 10).
    Sources of 13 to 16 bits become 12 bits, with a notice, where the codec has no 16. Any other loss of depth is refused, unless
    `bit_depth` asks for it.
@@ -158,7 +158,7 @@ def _pick_codec(encode: EncodeConfig, info: StreamInfo, container: str) -> str:
     wanted = min(12, _wanted_depth(encode, info))
     candidates = [codec for codec in _BY_PREFERENCE if codec in held]
     if info.color.hdr:
-        candidates = [codec for codec in candidates if codec != "h264"] or candidates
+        candidates.sort(key=lambda codec: codec == "h264")
     enough = [codec for codec in candidates if max(ENCODERS[codec].samplings) >= wanted] or candidates
     tagged = [codec for codec in enough if not lost_tags(info.color, codec, container)] or enough
     return tagged[0]
