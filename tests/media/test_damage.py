@@ -186,6 +186,21 @@ def test_a_cut_end_is_listed_as_missing(
         assert damage[-1].count is None
 
 
+def test_sound_that_breaks_off_is_refused_before_work(tmp_path: Path, ffmpeg: Callable[..., None]) -> None:
+    """All pictures are there, the last sound is not: copying would lose it in silence."""
+    whole, path = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    sources = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=1", "-f", "lavfi", "-i", "sine=d=3")
+    ffmpeg(*sources, "-c:v", "libx264", "-c:a", "aac", "-movflags", "+faststart", whole)
+    path.write_bytes(whole.read_bytes()[:-2000])
+    info = probe(path)
+    assert info.damaged_from is None and info.truncation is not None and not info.truncation.pictures
+    with pytest.raises(DamagedVideoError, match=r"stream 1 \(audio\) breaks off at [12]\.\d{3} s"):
+        decode(path)
+    assert len(decode(path, duration=0.8)[0]) == 20
+    frames, damage = decode(path, on_damage="conceal")
+    assert len(frames) == 25 and damage == ()
+
+
 def test_an_avi_with_empty_packets_is_read_to_its_end(tmp_path: Path, ffmpeg: Callable[..., None]) -> None:
     """AVI knows no timestamps: an empty chunk keeps the picture before on the screen. FFmpeg would take it for the end."""
     path = tmp_path / "gaps.avi"

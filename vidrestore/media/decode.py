@@ -238,34 +238,33 @@ class VideoDecoder:
             raise MediaError(f"{self.media.path} is interlaced {at}.", "Add --deinterlace.")
 
     def _refuse_missing_part(self) -> None:
-        at = self.media.damaged_from
-        if at is None:
-            cut = self._said_to_be_cut_short()
-            if cut and self._end is None:
-                raise DamagedVideoError(f"Pictures are missing at the end of {self.media.path}. {cut}")
+        cut = self.media.truncation
+        if cut is None:
             return
-        index, seconds = at
-        if self._end is None or seconds / self.info.time_base < self._end:
+        seconds = cut.at[1] if cut.at else cut.seconds
+        if self._end is not None and (seconds is None or seconds / self.info.time_base >= self._end):
+            return
+        if cut.at is not None:
+            index, seconds = cut.at
             raise DamagedVideoError(
                 f"{self.media.path} is cut short: pictures are missing from frame {index} ({seconds:.3f} s) on.",
                 index=index,
                 seconds=seconds,
             )
-
-    def _said_to_be_cut_short(self) -> str | None:
-        return next((sentence for sentence in self.media.notices if "cut short" in sentence), None)
+        what = f"Pictures are missing at the end of {self.media.path}" if cut.pictures else f"{self.media.path} is not whole"
+        raise DamagedVideoError(f"{what}: {cut.sentence[0].lower()}{cut.sentence[1:]}", seconds=seconds)
 
     def _meet_cut(self) -> None:
         """The end of the file came before the end of the range; was more promised?"""
-        cut = self._said_to_be_cut_short()
-        if not cut:
+        cut = self.media.truncation
+        if cut is None or not cut.pictures:
             return
         if self._on_damage == "stop":
-            raise self._damaged(cut, None)
+            raise self._damaged(cut.sentence, None)
         promised = self.media.promised_frames
         whole = self._first is None and self._end is None
         count = promised - self._delivered if promised and whole and promised > self._delivered else None
-        self._damage.append(Damage(self._delivered, None, self.info.time_base, "missing", cut.rstrip("."), count))
+        self._damage.append(Damage(self._delivered, None, self.info.time_base, "missing", cut.sentence.rstrip("."), count))
 
     # From packets to pictures in their places -----------------------------------------------------
 

@@ -38,7 +38,7 @@ from vidrestore.media.limits import (
     codec_options,
     container_options,
 )
-from vidrestore.media.truncation import find_truncation
+from vidrestore.media.truncation import Truncation, find_truncation
 from vidrestore.types import ColorSpec, StreamInfo
 
 __all__ = ["Chapter", "MediaInfo", "StreamSummary", "open_input", "probe", "require_restorable", "rotation_of"]
@@ -113,6 +113,8 @@ class MediaInfo:
     """FFmpeg's number of the container's field order, of interlaced video whose pictures do not tell it themselves."""
     damaged_from: tuple[int, float] | None = None
     """(frame index, seconds) from which on the file is cut short, where the container tells."""
+    truncation: Truncation | None = None
+    """Where the file is cut short, if its container tells that it is."""
     notices: tuple[str, ...] = ()
     """Sentences a user should read before restoring this file."""
     address: str = ""
@@ -264,6 +266,7 @@ def probe(path: str | Path, *, limits: LimitsConfig | None = None, protocols: tu
             unmarked_field_order=unmarked_field_order(video.codec, int(stream.codec_context.field_order)),
             interlaced=first.fields or stream.codec_context.field_order in tags.INTERLACED_FIELD_ORDERS,
             damaged_from=truncation.at if truncation else None,
+            truncation=truncation,
             notices=(*((truncation.sentence,) if truncation else ()), *_notices(video, first, crop, dolby)),
             address=address,
             protocols=protocols,

@@ -50,8 +50,8 @@ def _decord_reader(info: MediaInfo) -> Any | None:
     """A decord reader, or None where it is missing, cannot read the file, or would hand its pictures out otherwise."""
     if info.video.codec in _NOT_FOR_DECORD or info.video.color.bit_depth > 8 or info.damaged_from is not None:
         return None
-    if info.display_matrix is not None:
-        return None  # decord turns pictures upright; everything else here leaves them as stored
+    if info.display_matrix is not None or info.crop is not None:
+        return None  # decord turns pictures upright and crops none; everything else here leaves them as stored, and crops
     try:
         import decord
 

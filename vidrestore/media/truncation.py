@@ -19,10 +19,16 @@ _MATROSKA_SEGMENT = 0x18538067
 
 @dataclass(frozen=True)
 class Truncation:
-    """`at`: (frame index, seconds) of the first missing frame where known; `sentence`: for people."""
+    """A file that ends before its header says."""
 
     sentence: str
+    """For people."""
     at: tuple[int, float] | None = None
+    """(frame index, seconds) of the first missing picture, where known."""
+    pictures: bool = True
+    """False: all pictures are there; it is another stream that lacks its end."""
+    seconds: float | None = None
+    """When that stream breaks off."""
 
 
 def find_truncation(path: Path, container: av.container.InputContainer, stream: av.VideoStream) -> Truncation | None:
@@ -30,7 +36,7 @@ def find_truncation(path: Path, container: av.container.InputContainer, stream: 
     size = path.stat().st_size
     names = container.format.name.split(",")
     if "mp4" in names:
-        return _missing_samples(stream, size)
+        return _missing_samples(stream, size) or _missing_elsewhere(container, stream, size)
     if "matroska" in names:
         end = _matroska_end(path)
     elif "avi" in names:
@@ -49,6 +55,19 @@ def _missing_samples(stream: av.VideoStream, size: int) -> Truncation | None:
             seconds = float(entry.timestamp * (stream.time_base or 0))
             sentence = f"The file is cut short: from frame {index} ({seconds:.3f} s) on, pictures are missing."
             return Truncation(sentence, (index, seconds))
+    return None
+
+
+def _missing_elsewhere(container: av.container.InputContainer, video: av.VideoStream, size: int) -> Truncation | None:
+    """mp4 and mov: the first sample of another stream (sound, subtitles) that does not lie whole within the file."""
+    for stream in container.streams:
+        if stream.index == video.index:
+            continue
+        for entry in stream.index_entries:
+            if entry.pos + entry.size > size:
+                seconds = float(entry.timestamp * (stream.time_base or 0))
+                what = f"stream {stream.index} ({stream.type}) breaks off at {seconds:.3f} s"
+                return Truncation(f"The file is cut short: {what}.", pictures=False, seconds=seconds)
     return None
 
 
