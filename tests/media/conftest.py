@@ -12,9 +12,11 @@ import av
 import numpy as np
 import pytest
 
-from vidrestore.config import EncodeConfig
+from vidrestore.config import EncodeConfig, RunConfig
 from vidrestore.media import MediaInfo, VerifyReport, VideoDecoder, VideoWriter
 from vidrestore.media.probe import probe
+from vidrestore.media.sink import check_sink, open_sink
+from vidrestore.media.source import open_source
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -113,6 +115,27 @@ def restore(tmp_path: Path) -> Callable[..., tuple[MediaInfo, Path, VerifyReport
                 writer.write(frame)
             report = writer.finish()
         return info, target, report
+
+    return run
+
+
+@pytest.fixture
+def through() -> Callable[..., VerifyReport]:
+    """through(source, target, overwrite=False, **settings): open_source to open_sink with an engine that changes nothing."""
+
+    def run(source: str | Path, target: str | Path, overwrite: bool = False, **settings: Any) -> VerifyReport:
+        config = RunConfig.model_validate(settings)
+        opened = open_source(source, limits=config.limits, protocols=config.protocols, frame_rate=config.frame_rate)
+        media = opened.media
+        check_sink(target, media, media.video, config, overwrite)
+        span = {"start": config.start, "duration": config.duration, "on_damage": config.on_damage}
+        with (
+            opened.decoder(**span, deinterlace=config.deinterlace) as decoder,
+            open_sink(target, media, media.video, config, overwrite=overwrite, comment="Restored by vidrestore") as sink,
+        ):
+            for frame in decoder:
+                sink.write(frame)
+            return sink.finish()
 
     return run
 

@@ -48,10 +48,11 @@ def parse_rate(text: str, limits: LimitsConfig | None = None) -> Fraction:
 
 
 def is_constant(pts: Sequence[int], rate: Fraction, tick: Fraction) -> bool:
-    """Whether picture n is due at n/rate after the first, as exactly as the clock can tell.
+    """Whether picture n is due at n/rate after some beginning, as exactly as the clock can tell.
 
-    Clocks round or cut: each of two times may be off by less than a tick, so their distance may be by two halves of a tick
-    where both are rounded and by less than one tick where both are cut.
+    A clock that rounds puts every time within half a tick of where it is due, one that cuts within a tick before it: either
+    way the differences lie within one tick of one another. They also have to lie within half a picture, so that where a tick
+    is as long as a picture, one that is left out is noticed.
 
     Args:
         pts: times in ticks, rising.
@@ -61,8 +62,10 @@ def is_constant(pts: Sequence[int], rate: Fraction, tick: Fraction) -> bool:
     if not pts:
         return True
     step = 1 / (rate * tick)  # ticks a picture, a fraction
-    n, d, first = step.numerator, step.denominator, pts[0]
-    return all(abs((value - first) * d - index * n) <= d for index, value in enumerate(pts))
+    n, d = step.numerator, step.denominator
+    differences = [value * d - index * n for index, value in enumerate(pts)]
+    spread = Fraction(max(differences) - min(differences), d)
+    return spread <= 1 and spread < step / 2
 
 
 def constant_rate(pts: Sequence[int], tick: Fraction, stated: Fraction | None) -> Fraction | None:
@@ -75,8 +78,7 @@ def constant_rate(pts: Sequence[int], tick: Fraction, stated: Fraction | None) -
         return stated or Fraction(25)
     measured = Fraction(len(pts) - 1) / ((pts[-1] - pts[0]) * tick)
     near = sorted(_STANDARD, key=lambda rate: abs(rate - measured))[:2]
-    simple = [measured.limit_denominator(1), measured.limit_denominator(1001)]
-    candidates = [*([stated] if stated else []), *near, *simple, measured]
+    candidates = [*([stated] if stated else []), *near, measured.limit_denominator(1001), measured]
     return next((rate for rate in candidates if rate > 0 and is_constant(pts, rate, tick)), None)
 
 

@@ -296,7 +296,8 @@ class Y4mSink:
         moment = frame.pts * frame.time_base
         self._begin = moment if self._begin is None else self._begin
         due = self._begin + self._frames / self._plan.rate
-        if abs(moment - due) > max(self._tick, frame.time_base):
+        # As `is_constant` has it: a tick of the clock, but never half a picture.
+        if abs(moment - due) > self._tick or abs(moment - due) * self._plan.rate * 2 >= 1:
             raise MediaError(
                 f"Frame {frame.index} comes at {float(moment):.6f} s instead of {float(due):.6f} s: the rate is not constant.",
                 "Use --cfr, or write to .mkv or .mp4, which keep every time.",
