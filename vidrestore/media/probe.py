@@ -327,6 +327,8 @@ def _check_limits(container: av.container.InputContainer, stream: av.VideoStream
 def _rate(stream: av.VideoStream) -> Fraction | None:
     """Frames a second by the header. Raw DV and AVI may give their clock's rate as the average: then FFmpeg's guess is lower."""
     rates = [rate for rate in (stream.average_rate, stream.guessed_rate) if rate]
+    if stream.container.format.name in ("h264", "hevc") and stream.guessed_rate:
+        return stream.guessed_rate  # raw streams: what they state themselves; their average is the demuxer's default, 25
     return min(rates, default=None)
 
 
