@@ -236,6 +236,27 @@ def test_eight_and_sixteen_bit_pictures_give_the_same_levels(name: str) -> None:
         assert np.array_equal(samples(a, depth), samples(b, depth))
 
 
+@pytest.mark.parametrize(
+    "name", ["yuv420p", "yuv422p10le", "yuv420p12le", "yuv440p10le", "yuv411p", "yuva420p10le", "yuv420p16le"]
+)
+@pytest.mark.parametrize("full_range", [False, True])
+def test_subsampled_pictures_are_rounded_not_cut(name: str, full_range: bool) -> None:
+    """Luma is float64's to half a level (and the rounding to 16 bits); chroma has no bias, whatever its sampling."""
+    pixels = np.random.default_rng(11).integers(0, 65536, (H, W, 3)).astype(np.uint16)
+    depth = max(8, av.VideoFormat(name, W, H).components[0].bits)
+    frame = FromRGB(W, H, name, ColorSpec(bit_depth=depth, full_range=full_range))(pixels)
+    offset, scale = yuv_offset_scale(full_range, depth)
+    exact = pixels / 65535 @ rgb_to_yuv_matrix("bt709").T * scale + offset
+    luma = samples(frame.planes[0], depth) - exact[..., 0]
+    assert np.abs(luma).max() <= 0.55 and np.abs(luma.mean()) < 0.04
+    flat = np.broadcast_to(np.array([[[21000, 33000, 40000]]], np.uint16), (H, W, 3))
+    levels = np.array([[21000, 33000, 40000]]) / 65535 @ rgb_to_yuv_matrix("bt709").T * scale + offset
+    written = FromRGB(W, H, name, ColorSpec(bit_depth=depth, full_range=full_range))(np.ascontiguousarray(flat))
+    for plane, level in zip(written.planes, levels[0], strict=False):
+        # swscale dithers the chroma of 4:1:1 between the two nearest levels.
+        assert np.abs(samples(plane, depth) - level).max() <= (1.0 if name == "yuv411p" else 0.55)
+
+
 def test_opacity_follows_the_picture_size() -> None:
     pixels = np.zeros((H, W, 3), np.uint16)
     for shape in ((H // 2, W // 2), (2 * H, 2 * W)):
