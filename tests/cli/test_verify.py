@@ -110,6 +110,11 @@ def test_a_copy_cut_short(desk: Desk, copy: Path) -> None:
         assert result.exit_code == 3 and "cut short" in result.stderr and "Traceback" not in result.output
 
 
+def test_a_part_that_is_not_there(desk: Desk, copy: Path) -> None:
+    result = desk.run("verify", desk.source, copy, "--start", "100")
+    assert result.exit_code == 3 and "not one picture" in result.stderr and "Traceback" not in result.output
+
+
 def test_json_over_a_video_is_refused(desk: Desk, copy: Path) -> None:
     result = desk.run("verify", desk.source, copy, "--json", copy)
     assert result.exit_code == 2 and "is the video itself" in result.stderr

@@ -17,7 +17,7 @@ from fractions import Fraction
 import av
 import av.error
 
-from vidrestore.errors import DamagedVideoError
+from vidrestore.errors import DamagedVideoError, EmptyVideoError
 from vidrestore.media.containers import FORMATS, Container
 from vidrestore.media.decode import VideoDecoder, pts_range
 from vidrestore.media.digest import PacketDigest
@@ -59,6 +59,12 @@ class Timeline:
 
     def __len__(self) -> int:
         return len(self.pts)
+
+    def of(self, media: MediaInfo) -> Timeline:
+        """Itself; raises EmptyVideoError if there is not one picture."""
+        if not self.pts:
+            raise EmptyVideoError(f"{media.path} has not one picture in the part looked at.")
+        return self
 
 
 @dataclass
@@ -170,9 +176,9 @@ def take_inventory(media: MediaInfo, start: float = 0.0, duration: float | None 
     format_ = container_of(media)
     if written and format_ is not None and format_.constant_rate and media.video.frame_rate:
         counted = Timeline(array("q", range(pictures.shown)), 1 / media.video.frame_rate, 1)
-        return Inventory(media, counted, _contents(media, readers), pictures.decoding_span)
+        return Inventory(media, counted.of(media), _contents(media, readers), pictures.decoding_span)
     timeline = pictures.timeline(start, duration) or decode_timeline(media, start, duration)
-    return Inventory(media, timeline, _contents(media, readers), pictures.decoding_span)
+    return Inventory(media, timeline.of(media), _contents(media, readers), pictures.decoding_span)
 
 
 def _contents(media: MediaInfo, readers: dict[int, _Reader]) -> tuple[StreamContent, ...]:
@@ -192,7 +198,7 @@ def watch(source: Source, start: float = 0.0, duration: float | None = None) -> 
         for frame in decoder:
             stamps.append(frame.pts)
             last, time_base = frame.duration, frame.time_base
-    return Inventory(media, Timeline(stamps, time_base, last, decoded=True), _contents(media, {}))
+    return Inventory(media, Timeline(stamps, time_base, last, decoded=True).of(media), _contents(media, {}))
 
 
 def decode_timeline(media: MediaInfo, start: float = 0.0, duration: float | None = None) -> Timeline:
@@ -206,7 +212,7 @@ def decode_timeline(media: MediaInfo, start: float = 0.0, duration: float | None
         for picture, pts in decoder.pictures():
             stamps.append(pts)
             last = picture.duration or None
-    return Timeline(stamps, media.video.time_base, last, decoded=True)
+    return Timeline(stamps, media.video.time_base, last, decoded=True).of(media)
 
 
 def plain_text(codec: str, payload: bytes) -> str:
