@@ -175,16 +175,16 @@ def _tiff(file: BinaryIO) -> ImageHeader:
         raise NotAnImage("it has several pages")
     size = file.seek(0, io.SEEK_END)
     samples = tags.get(277, [1])[0]
-    extra = bool(tags.get(338))
     photometric = tags.get(262, [2])[0]
-    if photometric == 5:
-        raise NotAnImage("it has 4 colour channels (CMYK)")
+    if photometric == 5 or samples > 4:
+        raise NotAnImage(f"it has {samples} channels that are not RGB (CMYK, for example)")
     if tags.get(339, [1])[0] == 3:
         raise NotAnImage("its samples are floating point")
     for place, length in ((273, 279), (324, 325)):
         if any(at + count > size for at, count in zip(tags.get(place, []), tags.get(length, []), strict=False)):
             raise NotAnImage("it is cut short")
-    channels = (1 if photometric in (0, 1) else 3) + (1 if extra and samples in (2, 4) else 0)
+    # Some writers give a fourth sample without saying what it is (TIFF 6.0, ExtraSamples): decoders take it for opacity.
+    channels = (1 if photometric in (0, 1) else 3) + (1 if samples in (2, 4) else 0)
     return ImageHeader(
         "tiff",
         width=tags.get(256, [0])[0],

@@ -87,7 +87,7 @@ def check_folder(folder: Path, media: MediaInfo, overwrite: bool) -> None:
     """Raise now what would keep a whole folder from getting its name after hours.
 
     Raises:
-        SameFileError: the input lies in the folder.
+        SameFileError: it is the folder of the input.
         OutputExistsError: there is something in the folder, and it may not be replaced.
         FolderMissingError, NotWritableError: the folder around it.
         UsageError: a folder that cannot be exchanged for another: where the shell is, or where a disk is mounted.
@@ -108,8 +108,7 @@ def check_folder(folder: Path, media: MediaInfo, overwrite: bool) -> None:
                 "sequence cannot take the place of.",
                 "Give the images a folder of their own, such as frames/.",
             )
-        source = media.path.parent if media.path.is_file() else media.path
-        if str(media.path) != "-" and source.exists() and source.samefile(whole):
+        if media.path.is_dir() and media.path.samefile(whole):
             raise SameFileError(
                 f"The output {folder} is the folder of the input.", "Choose another folder; the source is never written to."
             )
