@@ -62,6 +62,7 @@ CODECS = [
     ("mpeg2.mkv", "mpeg2video", {"bf": "2"}),
     ("av1.mkv", "libsvtav1", {"preset": "12", "crf": "20"}),
     ("prores.mov", "prores_ks", {}),
+    ("sums.mkv", "ffv1", {"level": "3", "slicecrc": "1", "slices": "4"}),
     ("png.mov", "png", {}),
 ]
 

@@ -19,6 +19,7 @@ import psutil
 from vidrestore.config import Damage as OnDamage
 from vidrestore.config import LimitsConfig
 from vidrestore.errors import DamagedVideoError, EmptyVideoError, LimitExceededError, MediaError
+from vidrestore.media.checksums import Ffv1Checksums
 from vidrestore.media.clock import Clock
 from vidrestore.media.convert import ToRGB
 from vidrestore.media.damage import Damage
@@ -338,10 +339,13 @@ class VideoDecoder:
     ) -> Iterator[Slot]:
         """Every packet through the decoder, every picture through the ledger."""
         context = decoder.context
+        checksums = Ffv1Checksums() if self.info.codec == "ffv1" else None
         for packet in self._packets(container, stream, ledger):
             if not context.is_open:
                 decoder.prepare(packet)
             reason = "the container marks its data as damaged" if packet.is_corrupt else None
+            if checksums is not None and checksums.damaged(bytes(packet)):
+                reason = reason or "a checksum in it does not match"
             number = ledger.send(packet, reason)
             for picture in self._pictures_of(context, packet, number, ledger):
                 yield from ledger.arrive(picture)
