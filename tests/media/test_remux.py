@@ -438,6 +438,15 @@ def test_another_ffmpeg_has_no_complaint(make_clip: Make, restore: Restore, name
     assert not errors and (raw or not unclocked)
 
 
+def test_transparency_is_told_only_where_it_is_written(real: Callable[[str], Path], restore: Restore) -> None:
+    source = real("codecs/moviepy_transparent.webm")
+    assert probe(source).video.alpha
+    _, target, _ = restore(source, "out.webm", codec="vp9", duration=0.3)
+    assert probe(target).video.alpha
+    _, target, _ = restore(source, "opaque.webm", codec="vp9", duration=0.3, drop_streams=["alpha"])
+    assert not probe(target).video.alpha and not any("alpha_mode" in map(str.lower, s.metadata) for s in probe(target).streams)
+
+
 # -- what is left out -------------------------------------------------------------------------------------------
 
 

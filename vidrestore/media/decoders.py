@@ -75,7 +75,7 @@ def unmarked_field_order(codec: str, order: int) -> int | None:
 def transparent_decoder(stream: av.VideoStream) -> av.VideoCodecContext | None:
     """A decoder that keeps the transparency of VP8 and VP9 where the stream says it has any, else None."""
     name = _WITH_ALPHA.get(stream.codec_context.codec.canonical_name)
-    if name is None or stream.metadata.get("alpha_mode") != "1":
+    if name is None or {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") != "1":
         return None
     context = av.CodecContext.create(name, "r")
     assert isinstance(context, av.VideoCodecContext)

@@ -15,7 +15,7 @@ __all__ = ["file_metadata", "free_keys", "lost_keys", "moved_timecodes", "shifte
 
 # Facts about the old file's structure, or statistics of its streams: wrong in the new one, rewritten by the muxer.
 _STRUCTURE = re.compile(
-    r"^(major_brand|minor_version|compatible_brands|encoder|duration|bps|number_of_.*|_statistics_.*)(-.*)?$", re.I
+    r"^(major_brand|minor_version|compatible_brands|encoder|duration|bps|number_of_.*|_statistics_.*|alpha_mode)(-.*)?$", re.I
 )
 _LOCATION = re.compile(r"(location|gps|geo|latitude|longitude|©xyz|^xyz)", re.I)
 
