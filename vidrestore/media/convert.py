@@ -183,6 +183,9 @@ class FromRGB:
         self._reformatter = VideoReformatter()
         self._canvas = _canvas(width, height, color.chroma_location) if yuv[1] != "444p" else None
         self._shift = 0 if self._canvas is None else 16 - self._depth
+        # Memory that is used for every picture: fresh pages each time would cost as much as the conversion.
+        self._wide, self._mixed = np.empty((2, height, width, 3), np.uint16)
+        self._channels = list(np.empty((3, height, width), np.uint16))
         self._matrix = _from_rgb_matrix(color.matrix, color.full_range, self._depth, self._shift)
         # swscale rounds when it goes down to 9..12 bits, and dithers when it goes down to 8: those are rounded here.
         self._sampled = f"yuv{yuv[1]}{'' if yuv[1] in ('411p', '410p') else '12le' if yuv[1] == '440p' else '16le'}"
@@ -215,13 +218,14 @@ class FromRGB:
         return self._carrier(captions)
 
     def _fill_yuv(self, frame: av.VideoFrame, hwc: Plane) -> None:
-        wide = hwc if hwc.dtype == np.uint16 else np.multiply(hwc, 257, dtype=np.uint16)
-        channels = cv2.split(cv2.transform(wide, self._matrix))
+        wide = hwc if hwc.dtype == np.uint16 else np.multiply(hwc, 257, out=self._wide, dtype=np.uint16)
+        cv2.transform(wide, self._matrix, self._mixed)
+        cv2.split(self._mixed, self._channels)
         if self._canvas is None:
-            for channel, plane in zip(channels, frame.planes, strict=False):
+            for channel, plane in zip(self._channels, frame.planes, strict=False):
                 _store(plane, channel, self._depth, self._depth)
             return
-        for channel, plane in zip(channels, self._canvas.planes, strict=True):
+        for channel, plane in zip(self._channels, self._canvas.planes, strict=True):
             np.copyto(_samples(plane, 16), channel)
         sampled = self._reformatter.reformat(
             self._canvas,
@@ -234,7 +238,7 @@ class FromRGB:
             threads=1,
         )
         depth = _depth(sampled.format)
-        _store(frame.planes[0], channels[0], 16, self._depth)
+        _store(frame.planes[0], self._channels[0], 16, self._depth)
         for index in (1, 2):
             _store(frame.planes[index], _samples(sampled.planes[index], depth), depth, self._depth)
 
