@@ -245,6 +245,11 @@ def test_an_address_is_opened_only_if_asked_for(make_clip: Make, tmp_path: Path,
     assert server.hits
 
 
+def test_files_can_be_shut_out_too(make_clip: Make) -> None:
+    with pytest.raises(MediaError, match=r"is a file; only http, tcp may be opened"):
+        probe(make_clip("clip.mp4"), protocols=("http", "tcp"))
+
+
 def test_an_address_without_an_answer_is_given_up(tmp_path: Path) -> None:
     import socket
 

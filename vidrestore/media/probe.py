@@ -203,6 +203,8 @@ def _address(source: str, protocols: tuple[str, ...]) -> str:
     """What FFmpeg is given: an address only if its protocol was asked for, so that no file name can become one."""
     scheme = re.match(r"([a-z][a-z0-9+.-]*)://", source, re.IGNORECASE)
     if scheme is None:
+        if "file" not in protocols:
+            raise MediaError(f"{source} is a file; only {', '.join(protocols)} may be opened.", "Add file to --protocols.")
         return f"file:{source}"
     name = scheme.group(1).lower()
     if name not in protocols:
