@@ -233,7 +233,7 @@ def test_an_external_reference_in_a_mov_is_not_followed(make_clip: Make, tmp_pat
 def test_an_address_is_opened_only_if_asked_for(make_clip: Make, tmp_path: Path, server: Server) -> None:
     shutil.copy(make_clip("clip.mp4", frames=12), tmp_path / "www" / "clip.mp4")
     address = address_of(server, "clip.mp4")
-    with pytest.raises(MediaError, match=r"is an address.*--protocols file,http"):
+    with pytest.raises(MediaError, match=r"is an address.*--protocols file,http,tcp\."):
         probe(address)
     with pytest.raises(MediaError):
         probe(f"file:{address}")

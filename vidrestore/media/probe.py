@@ -43,6 +43,8 @@ from vidrestore.types import ColorSpec, StreamInfo
 
 __all__ = ["Chapter", "MediaInfo", "StreamSummary", "open_input", "probe", "require_restorable", "rotation_of"]
 
+_CARRIERS = {"http": ("tcp",), "https": ("tls", "tcp"), "ftp": ("tcp",), "rtmp": ("tcp",)}
+"""Protocols that FFmpeg needs below others."""
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0", b"[playlist]", b"RTSPtext", b"rtsptext")
 """How files begin that name others: for the sentence only, since none of them is on FFmpeg's list of formats."""
 
@@ -208,9 +210,10 @@ def _address(source: str, protocols: tuple[str, ...]) -> str:
         return f"file:{source}"
     name = scheme.group(1).lower()
     if name not in protocols:
+        needed = dict.fromkeys((*protocols, name, *_CARRIERS.get(name, ())))
         raise MediaError(
             f"{source} is an address; only {', '.join(protocols)} may be opened.",
-            f"If you trust it, add --protocols {','.join((*protocols, name))} (FFmpeg's names; http also needs tcp, https tls).",
+            f"If you trust it, add --protocols {','.join(needed)}.",
         )
     return f"file:{source[len(scheme.group()) :]}" if name == "file" else source
 
