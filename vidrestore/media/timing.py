@@ -14,7 +14,7 @@ from math import ceil, lcm
 
 from vidrestore.media.inventory import NO_PTS, Timeline
 
-__all__ = ["Alignment", "align", "find_shift", "largest_error", "steady_interval"]
+__all__ = ["Alignment", "align", "find_shift", "largest_error", "milliseconds", "steady_interval"]
 
 
 @dataclass(frozen=True)
@@ -119,3 +119,8 @@ def _spread(expected: array[int], expected_base: Fraction, found: array[int], fo
 def _scaled(pts: array[int], time_base: Fraction, unit: int, add: Fraction) -> list[int]:
     factor, offset = int(time_base * unit), int(add * unit)
     return [stamp * factor + offset for stamp in pts]
+
+
+def milliseconds(seconds: Fraction) -> str:
+    """For people: 0.333 ms."""
+    return f"{float(seconds) * 1e3:.3f} ms"

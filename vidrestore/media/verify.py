@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 import av.error
 
 from vidrestore.errors import DamagedVideoError, EmptyVideoError, MediaError, UsageError, VerificationError
-from vidrestore.media.checks import examine, named, same_pictures
+from vidrestore.media.check_streams import named
+from vidrestore.media.checks import examine, same_pictures
 from vidrestore.media.containers import Container
 from vidrestore.media.findings import Finding, StreamCheck, VerifyReport
 from vidrestore.media.inventory import Inventory, Timeline, container_of, decode_timeline, take_inventory, watch
