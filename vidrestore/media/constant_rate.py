@@ -153,6 +153,12 @@ class ConstantRate:
         report = self._sink.finish(before_naming)
         return replace(report, notices=(*report.notices, *self._changes()))
 
+    def cancel(self) -> None:
+        """Wake the sink where it waits for a reader; called from another thread when the job is stopped."""
+        cancel = getattr(self._sink, "cancel", None)
+        if cancel is not None:
+            cancel()
+
     def close(self) -> None:
         """Let go of the sink, and of the picture that waits."""
         self._waiting = None

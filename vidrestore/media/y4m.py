@@ -60,8 +60,8 @@ class OutOfStep(Exception):
     """What should be the beginning of a picture is not: from here on nothing can be told apart."""
 
 
-class Interrupted(Exception):
-    """`PipeReader.cancel` was called."""
+class Interrupted(KeyboardInterrupt):
+    """`cancel` was called while waiting for a pipe: the job is being stopped."""
 
 
 class PipeReader:
