@@ -235,8 +235,8 @@ class Y4mSink:
         """Write one picture; it has to come at the rate that was settled."""
         if self._outlet is None:
             raise ValueError("the writer is closed")
-        self._check_time(frame)
         pixels, _ = self._intake(frame)
+        self._check_time(frame)
         samples = b"".join(pack(self._from_rgb(pixels)))
         if not self._frames:
             self._put(self._header.line())
