@@ -242,3 +242,13 @@ def test_cuda_memory(device: str) -> None:
     assert batch is not None and batch.data.device.type == device
     assert batch.data[:, 0, 0, 0].tolist() == [0, 1, 2, 2]
     assert batch.data.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_get_gives_up_in_time_and_changes_nothing() -> None:
+    buffer = RingBuffer(4, (3, 2, 2))
+    with pytest.raises(TimeoutError):
+        buffer.get(2, timeout=0.01)
+    for index in range(2):
+        buffer.put(Frame(np.full((3, 2, 2), index, np.uint8), index, index, Fraction(1, 25)))
+    batch = buffer.get(2, timeout=0.01)
+    assert batch is not None and [frame.index for frame in batch.frames] == [0, 1]

@@ -121,16 +121,21 @@ class RingBuffer:
 
     # Consumer ---------------------------------------------------------------------------------
 
-    def get(self, n: int) -> Batch | None:
+    def get(self, n: int, timeout: float | None = None) -> Batch | None:
         """The next `n` frames as one view (n, C, H, W); wait until they are there.
 
         The last batch may hold fewer frames; its `data` is padded by repeating the last one, so that
         its shape is that of all others. The view is valid until `release`.
 
+        Args:
+            n: frames of a batch.
+            timeout: seconds to wait at most; None: as long as it takes.
+
         Returns:
             The batch, or None after the last frame.
 
         Raises:
+            TimeoutError: nothing came in time; nothing has changed.
             BufferClosed: the buffer was closed.
             ValueError: `n` does not divide the capacity or the frames read so far, or every slot
                 is held in batches that were not released (waiting would never end).
@@ -144,8 +149,10 @@ class RingBuffer:
                 raise ValueError(f"a batch of {n} is not contiguous after {self._read} frames")
             if self._read - self._freed + n > self.capacity and not drained:
                 raise ValueError("release a batch first: all slots are held")
-            self._changed.wait_for(lambda: self._closed or self._ended or self._written - self._read >= n)
+            ready = self._changed.wait_for(lambda: self._closed or self._ended or self._written - self._read >= n, timeout)
             self._refuse_if_closed()
+            if not ready:
+                raise TimeoutError(f"no batch of {n} frames within {timeout} s")
             count = min(n, self._written - self._read)
             if count == 0:
                 if self._failure is not None:

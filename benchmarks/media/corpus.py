@@ -10,6 +10,7 @@ The result goes to benchmarks/results/media_corpus.json.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -97,8 +98,7 @@ def check(name: str, source: Path, target: Path, options: tuple[str, ...] = (), 
 def _for_verify(options: tuple[str, ...]) -> list[str]:
     """The options of a run that `verify` must know too."""
     known = {"--start", "--duration", "--drop-streams"}
-    pairs = zip(options, [*options[1:], ""], strict=True)
-    return [word for option, value in pairs if option in known for word in (option, value)]
+    return [word for pair in itertools.pairwise(options) if pair[0] in known for word in pair]
 
 
 def real_files(data: Path) -> list[Path]:

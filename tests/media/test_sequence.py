@@ -359,7 +359,7 @@ def test_refusals_before_work(
     alpha = make_clip("alpha.mkv", codec="ffv1", pixel_format="yuva420p", frames=2)
     with pytest.raises(UnsupportedStreamError, match="jpg cannot hold transparency"):
         check(alpha, tmp_path / "out" / "%d.jpg")
-    hdr = make_clip("hdr.mp4", codec="libx265", frames=2, tags={"color_trc": 16, "color_primaries": 9, "colorspace": 9})
+    hdr = make_clip("hdr.mp4", codec="libx265", tags={"color_trc": 16, "color_primaries": 9, "colorspace": 9})
     with pytest.raises(UnsupportedStreamError, match="HDR"):
         check(hdr, target)
     assert any("no chapters" in notice for notice in check(rich("rich.mkv"), target, drop_streams=KINDS).notices)

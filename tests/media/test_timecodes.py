@@ -24,7 +24,9 @@ def written(folder: Path, text: str) -> Path:
     st.lists(st.integers(1, 10**6), min_size=2, max_size=40),
     st.booleans(),
 )
-def test_times_come_back_as_the_same_numbers(tmp_path_factory: pytest.TempPathFactory, base: Fraction, steps: list[int], end: bool) -> None:
+def test_times_come_back_as_the_same_numbers(
+    tmp_path_factory: pytest.TempPathFactory, base: Fraction, steps: list[int], end: bool
+) -> None:
     pts = [sum(steps[:n]) for n in range(len(steps))]
     text = timecodes_text(pts, base, sum(steps) if end else None)
     path = written(tmp_path_factory.mktemp("t"), text)

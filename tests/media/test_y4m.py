@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
@@ -380,3 +381,27 @@ def test_a_pipe_can_be_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
             assert len(list(decoder)) == 2
         with pytest.raises(ValueError, match="once"):
             source.decoder()
+
+
+@pytest.mark.parametrize("waits_for", ["writer", "reader"])
+def test_ctrl_c_ends_a_job_whose_pipe_stands_still(waits_for: str, tmp_path: Path) -> None:
+    picture = b"FRAME\n" + bytes(160 * 120 * 3 // 2)
+    target = "-" if waits_for == "reader" else str(tmp_path / "out.mkv")
+    process = subprocess.Popen(
+        [*CLI, "run", "-", "-o", target, "--engine", "identity"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    try:
+        process.stdin.write(b"YUV4MPEG2 W160 H120 F25:1 C420jpeg\n" + picture * (6 if waits_for == "writer" else 16))
+        process.stdin.flush()
+        plan = process.stderr if waits_for == "reader" else process.stdout
+        assert b"identity" in plan.readline()  # what is said before work begins
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+        assert process.wait(timeout=30) == 130 and b"Stopped after" in said and b"Traceback" not in said
+    finally:
+        process.kill()
+    assert not list(tmp_path.iterdir())

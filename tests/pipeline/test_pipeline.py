@@ -324,3 +324,16 @@ def test_a_slow_decoder_that_comes_back_is_not_stopped() -> None:
     buffer, stage = RingBuffer(8, (3, HEIGHT, WIDTH)), EngineStage(Itself())
     pipeline = Pipeline(source, buffer, 4, stage, [], sink, Path("o.mp4"), watched=source, decode_seconds=5.0)
     assert pipeline.run().written == 8
+
+
+def test_a_silent_source_does_not_keep_a_stop_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidrestore.pipeline.pipeline.PATIENCE_SECONDS", 0.5)
+    source = Hanging()
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    buffer, stage = RingBuffer(8, (3, HEIGHT, WIDTH)), EngineStage(Itself())
+    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
+        Pipeline(source, buffer, 4, stage, [], Kept(), Path("out.mp4"), interrupts=interrupts).run()
+    source.go.set()
+    for thread in threading.enumerate():
+        if thread.name == "vidrestore-decode":
+            thread.join()

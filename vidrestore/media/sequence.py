@@ -11,7 +11,7 @@ from pathlib import Path
 from vidrestore.errors import MediaError, NotAVideoError, SourceMissingError, UsageError
 from vidrestore.media.image_header import EXTENSIONS
 
-__all__ = ["Listing", "Pattern", "is_sequence", "list_images"]
+__all__ = ["Listing", "Pattern", "is_folder", "is_sequence", "list_images"]
 
 _PLACEHOLDER = re.compile(r"%(?:0(\d{1,2}))?d")
 _VIDEOS = frozenset(
@@ -64,7 +64,15 @@ class Listing:
 def is_sequence(address: str | Path) -> bool:
     """Whether an address names images: a folder, or a pattern that is not itself the name of a file."""
     path = Path(address)
-    return path.is_dir() or (Pattern.parse(path.name) is not None and not path.exists())
+    return is_folder(path) or (Pattern.parse(path.name) is not None and not path.exists())
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder of this name can be seen; False for names that the system refuses."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def list_images(address: str | Path) -> Listing:

@@ -31,7 +31,7 @@ from vidrestore.media.image_header import NotAnImage, read_header
 from vidrestore.media.own_check import compared, report
 from vidrestore.media.picture_sink import Intake, refuse_encoding, refuse_hdr, refuse_streams, words_lost
 from vidrestore.media.probe import MediaInfo
-from vidrestore.media.sequence import Pattern
+from vidrestore.media.sequence import Pattern, is_folder
 from vidrestore.media.sequence_source import decode_image
 from vidrestore.media.target import storage_error
 from vidrestore.media.timecodes import NAME, OURS, read_timecodes, timecodes_text
@@ -72,7 +72,7 @@ def sequence_target(target: str | Path) -> tuple[Path, Pattern] | None:
                 f"{path.name} has no extension of an image that can be written.", f"Use one of {', '.join(sorted(WRITTEN))}."
             )
         return path.parent, pattern
-    if name.endswith(("/", os.sep)) or path.is_dir():
+    if name.endswith(("/", os.sep)) or is_folder(path):
         return path, _default_pattern()
     return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -28,6 +28,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.requested = False
         self._armed = False
+        self._wakers: list[Callable[[], None]] = []
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -59,6 +60,10 @@ class Interrupts:
         if was_armed:
             self._arm()
 
+    def wake(self, waker: Callable[[], None]) -> None:
+        """Call `waker` when the signal comes: it ends a wait that would outlast it, and does nothing but set a flag."""
+        self._wakers.append(waker)
+
     def hold(self) -> None:
         """From here to the end of an armed part a signal is only noted: what follows is done or not, never half."""
         self._armed = False
@@ -71,6 +76,8 @@ class Interrupts:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
+        for waker in self._wakers:
+            waker()
         if self._armed:
             self._armed = False
             raise KeyboardInterrupt

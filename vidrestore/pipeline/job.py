@@ -295,7 +295,7 @@ class Job:
             check_count(tally, self.source)
             began = time.perf_counter()
             with interrupts.armed():
-                report = sink.finish(before_naming=interrupts.hold)
+                report = sink.finish(before_naming=interrupts.hold).with_damage(decoder.damage)
             return tally, report, time.perf_counter() - began
 
     def _decoder(self) -> Decoder:

@@ -32,7 +32,9 @@ class FrameSink(Protocol):
 
 
 WATCH_SECONDS = 0.5
-"""How often the watch looks at the decoder."""
+"""How often the watch looks at the decoder, and the caller for a stop signal."""
+PATIENCE_SECONDS = 5.0
+"""How long a decoder may take to notice that the run has failed; then its thread is left behind."""
 
 
 @runtime_checkable
@@ -41,6 +43,13 @@ class Watched(Protocol):
 
     @property
     def busy_since(self) -> float | None: ...
+
+
+@runtime_checkable
+class Waiting(Protocol):
+    """A source or sink that may wait for another program (a pipe); `cancel`, called from any thread, ends the wait."""
+
+    def cancel(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,7 @@ class Pipeline:
         self._decode_seconds = decode_seconds
         self._ended = threading.Event()
         self._hangs = False
+        self._wakers = [part.cancel for part in (frames, sink) if isinstance(part, Waiting)]
         self._source = Clocked(frames)
         self._buffer = buffer
         self._batch_size = batch_size
@@ -117,6 +127,8 @@ class Pipeline:
         ]
         if self._watched is not None and self._decode_seconds < math.inf:
             threads.append(threading.Thread(target=self._watch, name="vidrestore-watch"))
+        for waker in self._wakers:
+            self._interrupts.wake(waker)
         restored = Clocked(self._restored())
         started: list[threading.Thread] = []
         try:
@@ -126,6 +138,8 @@ class Pipeline:
             self._feed(restored, progress)
         except BaseException:
             self._cancelled = True
+            for waker in self._wakers:
+                waker()
             raise
         finally:
             self._ended.set()
@@ -168,16 +182,21 @@ class Pipeline:
     def _batches(self) -> Iterator[Batch]:
         while True:
             with self._interrupts.masked():
-                batch = self._next_batch()
+                waited, batch = self._next_batch()
+            if waited:
+                continue  # a decoder may be stuck: a stop signal must get its turn
             if batch is None:
                 return
             yield batch
             with self._interrupts.masked():
                 self._buffer.release(batch)
 
-    def _next_batch(self) -> Batch | None:
+    def _next_batch(self) -> tuple[bool, Batch | None]:
+        """(True, None) if none came in time, else (False, what the buffer gave)."""
         try:
-            return self._buffer.get(self._batch_size)
+            return False, self._buffer.get(self._batch_size, WATCH_SECONDS)
+        except TimeoutError:
+            return True, None
         except BufferClosed as closed:
             raise closed.__cause__ or closed from None
 
@@ -197,9 +216,10 @@ class Pipeline:
 
     def _join_decoder(self, thread: threading.Thread) -> None:
         """Wait for the decoding thread, unless it hangs."""
+        patience = time.monotonic() + PATIENCE_SECONDS
         while thread.is_alive():
             thread.join(WATCH_SECONDS)
-            if self._too_long():
+            if self._too_long() or (self._cancelled and time.monotonic() > patience):
                 return
 
     def _decode(self) -> None:
