@@ -26,7 +26,7 @@ from benchmarks.machine import about
 from vidrestore.config import TemporalConfig, settle
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.fused import FusedEngine
-from vidrestore.media.decode import VideoDecoder
+from vidrestore.media.input.decode import VideoDecoder
 from vidrestore.metrics.noise import temporal_noise
 from vidrestore.metrics.psnr import psnr
 from vidrestore.metrics.sharpness import edge_gain, sharpness_ratio

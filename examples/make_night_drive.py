@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 
 from vidrestore.config import EncodeConfig
-from vidrestore.media.decode import VideoDecoder
-from vidrestore.media.encode import VideoWriter
-from vidrestore.media.probe import probe
+from vidrestore.media.input.decode import VideoDecoder
+from vidrestore.media.input.probe import probe
+from vidrestore.media.output.encode import VideoWriter
 from vidrestore.training.degradations.common import add_noise, linear_to_srgb, srgb_to_linear
 from vidrestore.training.degradations.flare import render_flare
 from vidrestore.training.degradations.night import NightSettings, relight, stamp_disc

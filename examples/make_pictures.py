@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 import vidrestore
-from vidrestore.media.decode import VideoDecoder
-from vidrestore.media.sample import write_image
+from vidrestore.media.input.decode import VideoDecoder
+from vidrestore.media.input.sample import write_image
 
 HERE = Path(__file__).resolve().parent
 FRAMES = (20, 88)

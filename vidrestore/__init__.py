@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vidrestore.config import RunConfig
     from vidrestore.errors import VidrestoreError
-    from vidrestore.media.probe import MediaInfo, probe
+    from vidrestore.media.input.probe import MediaInfo, probe
     from vidrestore.pipeline.job import Job, restore
     from vidrestore.pipeline.plan import Plan, Progress, Result
 
@@ -33,13 +33,13 @@ __all__ = [
 
 _HOMES = {
     "Job": "pipeline.job",
-    "MediaInfo": "media.probe",
+    "MediaInfo": "media.input.probe",
     "Plan": "pipeline.plan",
     "Progress": "pipeline.plan",
     "Result": "pipeline.plan",
     "RunConfig": "config",
     "VidrestoreError": "errors",
-    "probe": "media.probe",
+    "probe": "media.input.probe",
     "restore": "pipeline.job",
 }
 

@@ -32,9 +32,9 @@ import numpy as np
 
 from benchmarks.machine import about
 from vidrestore.config import EncodeConfig
-from vidrestore.media.decode import VideoDecoder
-from vidrestore.media.encode import VideoWriter
-from vidrestore.media.probe import probe
+from vidrestore.media.input.decode import VideoDecoder
+from vidrestore.media.input.probe import probe
+from vidrestore.media.output.encode import VideoWriter
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results" / "media_colors.json"

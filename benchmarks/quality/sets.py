@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.data.v1 import generate
-from vidrestore.media.sample import read_image
+from vidrestore.media.input.sample import read_image
 from vidrestore.training.degradations.sr import downscale, upscale
 
 __all__ = ["Pair", "Unavailable", "clean", "data_root", "enlarged", "glow", "pairs_v1", "sr_pairs"]
@@ -93,7 +93,7 @@ def sr_pairs(name: str, factor: int = 2) -> Iterator[Pair]:
 
 def _cinema_frames() -> Iterator[tuple[str, np.ndarray]]:
     """Big Buck Bunny, frames 0, 24, 48 …"""
-    from vidrestore.media.decode import VideoDecoder
+    from vidrestore.media.input.decode import VideoDecoder
 
     path = data_root() / "cine" / "bbb_480p_30s.mp4"
     if not path.is_file():

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.quality.measure import restorer
 from benchmarks.quality.sets import ROOT, data_root
 from vidrestore.engine.catalog import Catalog
-from vidrestore.media.sample import read_image
+from vidrestore.media.input.sample import read_image
 from vidrestore.training.data import shrink
 
 __all__ = ["SHIPPED", "contact_sheet", "write_local_sheets", "write_shipped_sheet"]

@@ -19,7 +19,7 @@ import pytest
 from click.testing import Result
 
 from tests.cli.desk import PROGRAM, ROOT, Desk, tiny_engine, write_clip
-from vidrestore.media.encode import VideoWriter
+from vidrestore.media.output.encode import VideoWriter
 
 Refused = Callable[[Result | subprocess.CompletedProcess[str], int], str]
 
@@ -118,7 +118,7 @@ def test_an_encoder_preset_that_does_not_exist(desk: Desk, refused: Refused, cod
 @pytest.mark.skipif(not hasattr(os, "setresuid"), reason="needs POSIX users")
 def test_unwritable_folder(desk: Desk, refused: Refused) -> None:
     import vidrestore.engine.fused
-    import vidrestore.media.verify
+    import vidrestore.media.proof.verify
     import vidrestore.pipeline.job  # noqa: F401 - loaded while their files may still be read
 
     with tempfile.TemporaryDirectory() as name:

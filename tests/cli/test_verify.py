@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.desk import Desk
 from vidrestore.cli.verify import coloured
-from vidrestore.media.findings import Finding, VerifyReport
+from vidrestore.media.proof.findings import Finding, VerifyReport
 
 
 @pytest.fixture

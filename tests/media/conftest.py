@@ -14,9 +14,9 @@ import pytest
 
 from vidrestore.config import EncodeConfig, RunConfig
 from vidrestore.media import MediaInfo, VerifyReport, VideoDecoder, VideoWriter
-from vidrestore.media.probe import probe
-from vidrestore.media.sink import check_sink, open_sink
-from vidrestore.media.source import open_source
+from vidrestore.media.input.probe import probe
+from vidrestore.media.input.source import open_source
+from vidrestore.media.output.sink import check_sink, open_sink
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 

@@ -12,7 +12,7 @@ import pytest
 
 from vidrestore.color import yuv_to_rgb
 from vidrestore.media import MediaInfo, VerifyReport, VideoDecoder
-from vidrestore.media.probe import probe
+from vidrestore.media.input.probe import probe
 
 Make = Callable[..., Path]
 Restore = Callable[..., tuple[MediaInfo, Path, VerifyReport]]

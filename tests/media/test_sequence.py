@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from tests.media.conftest import picture
 from vidrestore.config import LimitsConfig, RunConfig
 from vidrestore.errors import (
     DamagedVideoError,
@@ -31,14 +32,12 @@ from vidrestore.errors import (
     UsageError,
     VerificationError,
 )
-from vidrestore.media.probe import probe
+from vidrestore.media.input.probe import probe
+from vidrestore.media.input.source import open_source
+from vidrestore.media.output.sequence_sink import SequenceSink
+from vidrestore.media.output.sink import check_sink, open_sink
 from vidrestore.media.sequence import Pattern, list_images
-from vidrestore.media.sequence_sink import SequenceSink
-from vidrestore.media.sink import check_sink, open_sink
-from vidrestore.media.source import open_source
 from vidrestore.types import Frame
-
-from .conftest import picture
 
 
 @pytest.fixture

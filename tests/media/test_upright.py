@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from vidrestore.media.probe import probe
+from vidrestore.media.input.probe import probe
 from vidrestore.media.upright import Upright
 
 ONE = 1 << 16

@@ -28,9 +28,9 @@ from vidrestore.errors import (
     UnsupportedStreamError,
     UsageError,
 )
-from vidrestore.media.probe import probe
-from vidrestore.media.sink import check_sink, open_sink
-from vidrestore.media.source import open_source
+from vidrestore.media.input.probe import probe
+from vidrestore.media.input.source import open_source
+from vidrestore.media.output.sink import check_sink, open_sink
 from vidrestore.media.y4m import CutShort, Header, Interrupted, OutOfStep, PipeReader, Tagger, pack, read_frame
 from vidrestore.types import Frame
 

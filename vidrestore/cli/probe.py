@@ -12,7 +12,7 @@ import click
 from vidrestore.cli.reports import table, write_json
 
 if TYPE_CHECKING:
-    from vidrestore.media.probe import MediaInfo
+    from vidrestore.media.input.probe import MediaInfo
 
 
 @click.command("probe")
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(source: Path, as_json: bool) -> None:
     """Show the streams, chapters and metadata of the video IN. Nothing is written."""
-    from vidrestore.media.probe import probe
+    from vidrestore.media.input.probe import probe
 
     media = probe(source)
     if as_json:

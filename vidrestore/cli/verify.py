@@ -13,7 +13,7 @@ from vidrestore.cli.values import TIME
 from vidrestore.errors import VerificationError
 
 if TYPE_CHECKING:
-    from vidrestore.media.findings import VerifyReport
+    from vidrestore.media.proof.findings import VerifyReport
 
 HEADER = ("what", "expected", "found", "verdict")
 COLOURS = {"ok": "green", "note": "yellow", "differs": "red"}
@@ -52,7 +52,7 @@ def command(
     words. The exit code is 3 if anything differs that should not.
     """
     check_json_target(json_file, source, target)
-    from vidrestore.media.verify import compare
+    from vidrestore.media.proof.verify import compare
 
     report = compare(
         source,

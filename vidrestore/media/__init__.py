@@ -1,8 +1,8 @@
 """Containers and codecs: the only room that imports PyAV, decord or ffmpeg.
 
 Names are loaded on first use, so that importing this package (and `vidrestore --help`) stays fast. The two functions
-that are named like their module are imported from it: `from vidrestore.media.probe import probe` and
-`from vidrestore.media.verify import verify`.
+that are named like their module are imported from it: `from vidrestore.media.input.probe import probe` and
+`from vidrestore.media.proof.verify import verify`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vidrestore.media.decode import VideoDecoder
-    from vidrestore.media.encode import VideoWriter
-    from vidrestore.media.probe import Chapter, MediaInfo, StreamSummary
-    from vidrestore.media.sample import read_image, sample_frames, write_image
-    from vidrestore.media.target import check_target
-    from vidrestore.media.verify import StreamCheck, VerifyReport
+    from vidrestore.media.input.decode import VideoDecoder
+    from vidrestore.media.input.probe import Chapter, MediaInfo, StreamSummary
+    from vidrestore.media.input.sample import read_image, sample_frames, write_image
+    from vidrestore.media.output.encode import VideoWriter
+    from vidrestore.media.output.target import check_target
+    from vidrestore.media.proof.verify import StreamCheck, VerifyReport
 
 __all__ = [
     "Chapter",
@@ -33,17 +33,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Chapter": "probe",
-    "MediaInfo": "probe",
-    "StreamCheck": "verify",
-    "StreamSummary": "probe",
-    "VerifyReport": "verify",
-    "VideoDecoder": "decode",
-    "VideoWriter": "encode",
-    "check_target": "target",
-    "read_image": "sample",
-    "sample_frames": "sample",
-    "write_image": "sample",
+    "Chapter": "input.probe",
+    "MediaInfo": "input.probe",
+    "StreamCheck": "proof.verify",
+    "StreamSummary": "input.probe",
+    "VerifyReport": "proof.verify",
+    "VideoDecoder": "input.decode",
+    "VideoWriter": "output.encode",
+    "check_target": "output.target",
+    "read_image": "input.sample",
+    "sample_frames": "input.sample",
+    "write_image": "input.sample",
 }
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from vidrestore.errors import MediaError, NotAVideoError, SourceMissingError, UsageError
-from vidrestore.media.image_header import EXTENSIONS
+from vidrestore.media.input.image_header import EXTENSIONS
 
 __all__ = ["Listing", "Pattern", "is_folder", "is_sequence", "list_images"]
 

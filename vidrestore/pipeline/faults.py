@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from vidrestore.errors import OutOfMemoryError, VidrestoreError
-from vidrestore.media.target import storage_error
+from vidrestore.media.output.target import storage_error
 
 __all__ = ["explained", "memory_fault", "memory_guard"]
 

@@ -17,10 +17,10 @@ from vidrestore.config import RunConfig, settle
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.fused import FusedEngine
 from vidrestore.errors import EmptyVideoError, InterruptedJob, UsageError, VerificationError
-from vidrestore.media.probe import MediaInfo, require_restorable
-from vidrestore.media.sink import Sink, check_sink, open_sink
-from vidrestore.media.source import Decoder, Source, open_source
-from vidrestore.media.verify import VerifyReport
+from vidrestore.media.input.probe import MediaInfo, require_restorable
+from vidrestore.media.input.source import Decoder, Source, open_source
+from vidrestore.media.output.sink import Sink, check_sink, open_sink
+from vidrestore.media.proof.verify import VerifyReport
 from vidrestore.pipeline.faults import memory_guard
 from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.machine import available_cores, peak_memory

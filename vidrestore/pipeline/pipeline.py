@@ -26,7 +26,7 @@ __all__ = ["FrameSink", "Pipeline", "Tally", "Watched"]
 
 
 class FrameSink(Protocol):
-    """Where restored frames go (`media.encode.VideoWriter` is one)."""
+    """Where restored frames go (`media.output.encode.VideoWriter` is one)."""
 
     def write(self, frame: Frame) -> None: ...
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from vidrestore.errors import ConfigError
-from vidrestore.media.sample import read_image, sample_frames
+from vidrestore.media.input.sample import read_image, sample_frames
 from vidrestore.training.recipe import DataRecipe
 
 __all__ = ["Pictures", "data_root", "load_pictures", "random_crop"]

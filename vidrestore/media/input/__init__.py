@@ -1,0 +1,1 @@
+"""Reading: what a source holds, and its pictures one by one."""

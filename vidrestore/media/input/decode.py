@@ -1,0 +1,467 @@
+"""Decode: every picture of a video as RGB, with the source's own timestamps; damage is reported, never passed over."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import av
+import av.error
+import psutil
+
+from vidrestore.config import Damage as OnDamage
+from vidrestore.config import LimitsConfig
+from vidrestore.errors import DamagedVideoError, EmptyVideoError, LimitExceededError, MediaError
+from vidrestore.media.convert import ToRGB
+from vidrestore.media.input.checksums import Ffv1Checksums
+from vidrestore.media.input.clock import Clock
+from vidrestore.media.input.damage import Damage
+from vidrestore.media.input.decoders import Decoder, open_decoder, side_data
+from vidrestore.media.input.deinterlace import deinterlaced
+from vidrestore.media.input.ledger import Ledger, Slot
+from vidrestore.media.input.probe import MediaInfo, open_input, probe, require_restorable
+from vidrestore.types import Frame, StreamInfo
+
+__all__ = ["VideoDecoder", "pts_range"]
+
+_log = logging.getLogger(__name__)
+
+# How far before the wished moment a seek may have to go, in seconds, until a picture from before it is found:
+# containers index decoding times, and open groups of pictures need the group before.
+_SEEK_MARGINS = (0, 10, 60)
+# A reader that fails this often without one packet between is at the end of what can be read.
+_READ_FAILURES = 20
+# FFmpeg also says "out of memory" of sizes that are damaged (a negative packet in IVF, a huge picture in VP9): with this many
+# bytes to be had, it is the file that is to blame.
+_ENOUGH_MEMORY = 1 << 30
+
+
+def pts_range(info: MediaInfo, start: float, duration: float | None) -> tuple[int | None, int | None]:
+    """[first, end) in ticks of the video's time base; None where there is no limit.
+
+    `start` counts seconds from the beginning of the container's timeline, as players show it. Both ends are rounded to
+    the nearest tick, so that 0.1 means the frame at 3/30 s.
+    """
+    if start <= 0 and duration is None:
+        return None, None
+
+    def ticks(seconds: Fraction) -> int:
+        return round((info.start_time + seconds) / info.video.time_base)
+
+    moment = Fraction(str(max(0.0, start)))
+    first = ticks(moment) if start > 0 else None
+    return first, None if duration is None else ticks(moment + Fraction(str(duration)))
+
+
+@dataclass
+class _Shown:
+    """A picture and its place in time; `fault` says why it is not as it was recorded."""
+
+    picture: av.VideoFrame
+    pts: int
+    duration: int | None
+    key: bool
+    captions: bytes | None = None
+    kind: Literal["concealed", "repeated", "missing"] | None = None
+    reason: str | None = None
+
+
+class VideoDecoder:
+    """Iterate over the pictures of a video, in display order.
+
+    Use it as a context manager. Each `Frame` holds an own (3, H, W) numpy array, uint8 or (more than 8 bits a sample) uint16
+    full scale, RGB, that is a view of an (H, W, 3) array (channels last in memory); `index` counts from 0 at the first picture
+    yielded; `pts` and `duration` are the source's, in the stream's time base.
+
+    Timestamps follow the rule of `media.input.clock.Clock`, pictures are matched with packets as the ledger says. A picture is
+    damaged if its container marks its packet, if its decoder refuses the packet or marks the picture, or if none comes for the
+    packet, be it because the picture it leans on is not in the file. Damage in a codec without checksums that still decodes
+    cannot be told from a picture.
+
+    Args:
+        source: path, or what `probe` said of it.
+        start, duration: seconds of the container's timeline; only pictures with start <= time < start + duration come.
+        threads: decoder threads; they change the speed, not the pictures.
+        on_damage: "stop", or "conceal": the decoder's best guess stays in its place; where it has none, the picture before
+            (at the beginning: the one after) is repeated, so that as many pictures come as there are packets. All are
+            listed in `damage`.
+        deinterlace: make whole pictures of fields instead of refusing interlaced video.
+        limits: what the file may ask of the machine; None: those it was probed with.
+
+    Raises:
+        DamagedVideoError: a picture is damaged or missing; carries its index and time. A file that is known to be cut
+            short within the range is refused when opened, before any work.
+        EmptyVideoError: not one picture (in the range).
+        LimitExceededError: a picture took too long.
+        MediaError: interlaced video, a picture size or format that changes, or timestamps that jump back.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | MediaInfo,
+        start: float = 0.0,
+        duration: float | None = None,
+        threads: int = 2,
+        on_damage: OnDamage = "stop",
+        deinterlace: bool = False,
+        limits: LimitsConfig | None = None,
+    ) -> None:
+        self.media = source if isinstance(source, MediaInfo) else probe(source, limits=limits)
+        self._first, self._end = pts_range(self.media, start, duration)
+        self._threads = threads
+        self._on_damage = on_damage
+        self._deinterlace = deinterlace
+        self._limits = limits or self.media.limits
+        self._damage: list[Damage] = []
+        self._notices: list[str] = []
+        self._container: av.container.InputContainer | None = None
+        self._busy_since: float | None = None
+        self._delivered = 0
+        self._layout: tuple[int, int, str] | None = None
+        require_restorable(self.media, deinterlace=deinterlace)
+        if on_damage == "stop":
+            self._refuse_missing_part()
+
+    @property
+    def info(self) -> StreamInfo:
+        """The stream as the header describes it."""
+        return self.media.video
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know: the file's own notices, then those of the decoding so far."""
+        return (*self.media.notices, *self._notices)
+
+    @property
+    def damage(self) -> tuple[Damage, ...]:
+        """The damaged places found so far, in the order of pictures; empty unless `on_damage` is "conceal"."""
+        return tuple(self._damage)
+
+    @property
+    def busy_since(self) -> float | None:
+        """`time.monotonic()` when FFmpeg was called, None while it is not working: for a watch in another thread."""
+        return self._busy_since
+
+    def __enter__(self) -> VideoDecoder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the file back; may be called more than once. A file that FFmpeg hangs in is left to it."""
+        if self._container is not None and self._busy_since is None:
+            self._container.close()
+        self._container = None
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Decode from the start of the range; a second iteration begins anew."""
+        to_rgb = ToRGB(self.info)
+        for shown in self._delivery():
+            pixels, alpha = to_rgb(shown.picture)
+            yield Frame(
+                data=self.media.cropped(pixels).transpose(2, 0, 1),
+                index=self._delivered - 1,
+                pts=shown.pts,
+                time_base=self.info.time_base,
+                duration=shown.duration,
+                alpha=None if alpha is None else self.media.cropped(alpha),
+                captions=shown.captions,
+            )
+        if not self._delivered:
+            where = "" if self._first is None and self._end is None else " in the range asked for"
+            raise EmptyVideoError(f"{self.media.path} has not one picture{where}.")
+
+    def pictures(self) -> Iterator[tuple[av.VideoFrame, int]]:
+        """Pictures of the range as the decoder made them, uncropped, with their pts: for callers that convert only some."""
+        for shown in self._delivery():
+            yield shown.picture, shown.pts
+
+    # What is handed out -------------------------------------------------------------------------
+
+    def _delivery(self) -> Iterator[_Shown]:
+        """The pictures of the range, each checked; damage stops here or is listed."""
+        self._delivered, self._layout = 0, None
+        self._damage.clear()
+        leaning: _Shown | None = None
+        for shown in self._shown():
+            if self._end is not None and shown.pts >= self._end:
+                return
+            if self._first is not None and shown.pts < self._first:
+                leaning = shown if shown.kind else None if shown.key else leaning
+                continue
+            if shown.kind is None and leaning is not None:
+                shown.kind, shown.reason = "concealed", f"it leans on a picture before the range: {leaning.reason}"
+            leaning = None
+            if shown.kind is not None:
+                self._meet_damage(shown)
+            if shown.kind != "missing":
+                self._check_picture(shown)
+                self._delivered += 1
+                yield shown
+        self._meet_cut()
+
+    def _meet_damage(self, shown: _Shown) -> None:
+        assert shown.kind is not None and shown.reason is not None
+        missing = shown.kind == "missing"
+        if self._on_damage == "stop":
+            raise self._damaged(shown.reason, None if missing else shown.pts)
+        pts = None if missing else shown.pts
+        count = None if missing else 1
+        self._damage.append(Damage(self._delivered, pts, self.info.time_base, shown.kind, shown.reason, count))
+
+    def _check_picture(self, shown: _Shown) -> None:
+        """The size and the kind of pictures hold from the first to the last."""
+        picture = shown.picture
+        size = self.media.coded_size
+        at = f"at frame {self._delivered} ({float(shown.pts * self.info.time_base):.3f} s)"
+        if (picture.width, picture.height) != size:
+            raise MediaError(
+                f"The picture size of {self.media.path} changes from {size[0]}x{size[1]} to "
+                f"{picture.width}x{picture.height} {at}.",
+                "Cut the video there and restore the parts.",
+            )
+        layout = picture.width, picture.height, picture.format.name.replace("yuvj", "yuv")
+        self._layout = self._layout or layout
+        if layout != self._layout:
+            raise MediaError(
+                f"The pixel format of {self.media.path} changes from {self._layout[2]} to {layout[2]} {at}.",
+                "Cut the video there and restore the parts.",
+            )
+        if picture.interlaced_frame and not self._deinterlace:
+            raise MediaError(f"{self.media.path} is interlaced {at}.", "Add --deinterlace.")
+
+    def _refuse_missing_part(self) -> None:
+        cut = self.media.truncation
+        if cut is None:
+            return
+        seconds = cut.at[1] if cut.at else cut.seconds
+        if self._end is not None and (seconds is None or seconds / self.info.time_base >= self._end):
+            return
+        if cut.at is not None:
+            index, seconds = cut.at
+            raise DamagedVideoError(
+                f"{self.media.path} is cut short: pictures are missing from frame {index} ({seconds:.3f} s) on.",
+                index=index,
+                seconds=seconds,
+            )
+        what = f"Pictures are missing at the end of {self.media.path}" if cut.pictures else f"{self.media.path} is not whole"
+        raise DamagedVideoError(f"{what}: {cut.sentence[0].lower()}{cut.sentence[1:]}", seconds=seconds)
+
+    def _meet_cut(self) -> None:
+        """The end of the file came before the end of the range; was more promised?"""
+        cut = self.media.truncation
+        if cut is None or not cut.pictures:
+            return
+        if self._on_damage == "stop":
+            raise self._damaged(cut.sentence, None)
+        promised = self.media.promised_frames
+        whole = self._first is None and self._end is None
+        count = promised - self._delivered if promised and whole and promised > self._delivered else None
+        self._damage.append(Damage(self._delivered, None, self.info.time_base, "missing", cut.sentence.rstrip("."), count))
+
+    # From packets to pictures in their places -----------------------------------------------------
+
+    def _shown(self) -> Iterator[_Shown]:
+        """Pictures in their places, from one before the range on; those are decoded because others lean on them."""
+        shown = self._timed(self._from_start())
+        return deinterlaced(shown, self.media.unmarked_field_order) if self._deinterlace else shown
+
+    def _from_start(self) -> Iterator[Slot]:
+        """The moments of display from one before the range on, as far as the file can be entered there.
+
+        Frame threads are quick, but where a packet is refused PyAV may lose pictures that are sound. So at the first trouble
+        the file is decoded again from there without them, and what is told of it is exact.
+        """
+        # The deinterlacer looks at the picture before, too.
+        first = None if self._first is None else self._first - int(self._deinterlace)
+        frame_threads = self._on_damage == "stop" and self._threads > 1
+        last: Slot | None = None
+        for slot in self._from(first, frame_threads):
+            if frame_threads and slot.reason is not None and (last is None or last.pts is not None):
+                break
+            last = slot
+            yield slot
+        else:
+            return
+        if last is None or last.pts is None:
+            yield from self._from(first, False)
+            return
+        behind = False
+        for slot in self._from(last.pts, False):
+            if behind or (slot.pts is not None and slot.pts > last.pts):
+                yield slot
+            behind = behind or (slot.pts is not None and slot.pts >= last.pts)
+
+    def _from(self, moment: int | None, frame_threads: bool) -> Iterator[Slot]:
+        """The moments of display from a sound one at or before `moment` on; from the beginning if there is no way to seek."""
+        if moment is None:
+            return self._decode(None, frame_threads)
+        for margin in _SEEK_MARGINS:
+            slots = self._decode(moment - int(margin / self.info.time_base), frame_threads)
+            found = next(slots, None)
+            if found is not None and found.pts is not None and found.pts <= moment:
+                return chain([found], slots)
+        return self._decode(None, frame_threads)  # no index, no timestamps, or the range begins with the first picture
+
+    def _decode(self, seek_to: int | None, frame_threads: bool) -> Iterator[Slot]:
+        """Open the file anew and decode it."""
+        self.close()
+        self._container = container = open_input(self.media)
+        stream = container.streams[self.media.video_index]
+        assert isinstance(stream, av.VideoStream)
+        decoder = open_decoder(stream, self.info, self._limits, self._threads, frame_threads)
+        settling = seek_to is not None and self._seek(container, stream, seek_to)
+        ledger = Ledger(self.info.codec)
+        for slot in self._matched(container, stream, decoder, ledger):
+            settling = settling and (slot.picture is None or slot.reason is not None)
+            if not settling:
+                if slot.picture is not None and self._on_damage == "conceal":
+                    decoder.keep_corrupt()
+                yield slot
+        if ledger.left_out:
+            self._note(
+                f"The file begins with {ledger.left_out} pictures that have no timestamp and lean on ones that are not in it; "
+                "no player can show them, and they are left out."
+            )
+        if ledger.disordered:
+            self._note("The timestamps contradict the order of the pictures; the n-th picture has the n-th timestamp.")
+
+    def _matched(
+        self, container: av.container.InputContainer, stream: av.VideoStream, decoder: Decoder, ledger: Ledger
+    ) -> Iterator[Slot]:
+        """Every packet through the decoder, every picture through the ledger."""
+        context = decoder.context
+        checksums = Ffv1Checksums() if self.info.codec == "ffv1" else None
+        for packet in self._packets(container, stream, ledger):
+            if not context.is_open:
+                decoder.prepare(packet)
+            reason = "the container marks its data as damaged" if packet.is_corrupt else None
+            if checksums is not None and checksums.damaged(bytes(packet)):
+                reason = reason or "a checksum in it does not match"
+            number = ledger.send(packet, reason)
+            for picture in self._pictures_of(context, packet, number, ledger):
+                yield from ledger.arrive(picture)
+        for picture in self._pictures_of(context, None, -1, ledger):
+            yield from ledger.arrive(picture)
+        yield from ledger.finish()
+
+    def _packets(
+        self, container: av.container.InputContainer, stream: av.VideoStream, ledger: Ledger
+    ) -> Iterator[av.Packet[av.VideoStream]]:
+        """The stream's packets. An empty one (AVI, Ogg) shows nothing new, and the decoder would take it for the end."""
+        failures = 0
+        packets = container.demux(stream)
+        while failures < _READ_FAILURES:
+            try:
+                self._busy_since = time.monotonic()
+                packet = next(packets, None)
+            except av.error.ExitError:
+                raise self._too_slow() from None
+            except (av.error.FFmpegError, MemoryError) as error:
+                if isinstance(error, MemoryError) and psutil.virtual_memory().available < _ENOUGH_MEMORY:
+                    raise
+                failures += 1
+                if failures == 1:
+                    what = "a packet has an impossible size" if isinstance(error, MemoryError) else _reason(error)
+                    ledger.lose(f"the container cannot be read here ({what})")
+                packets = container.demux(stream)
+                continue
+            finally:
+                self._busy_since = None
+            if packet is None:
+                return
+            if packet.size:
+                failures = 0
+                yield packet
+
+    def _pictures_of(
+        self, context: av.VideoCodecContext, packet: av.Packet[av.VideoStream] | None, number: int, ledger: Ledger
+    ) -> list[av.VideoFrame]:
+        """What the decoder has ready after a packet, or at the end (None)."""
+        self._busy_since = began = time.monotonic()
+        try:
+            return context.decode(packet)
+        except MemoryError:
+            if psutil.virtual_memory().available < _ENOUGH_MEMORY:
+                raise
+            ledger.fail(number, "it asks for more memory than a picture can need")
+            return []
+        except av.error.EOFError:
+            return []
+        except av.error.FFmpegError as error:
+            ledger.fail(number, _reason(error))
+            return []
+        finally:
+            self._busy_since = None
+            if time.monotonic() - began > self._limits.decode_seconds:
+                raise self._too_slow()
+
+    def _seek(self, container: av.container.InputContainer, stream: av.VideoStream, pts: int) -> bool:
+        try:
+            container.seek(pts, stream=stream, backward=True)
+        except (av.error.FFmpegError, OverflowError):  # OverflowError: a moment beyond all timestamps
+            _log.info("%s cannot seek; decoding from its beginning", self.media.path)
+            return False
+        return True
+
+    def _timed(self, slots: Iterator[Slot]) -> Iterator[_Shown]:
+        """Give each moment a picture and a pts: its own, else a neighbour's (the one before; at the beginning the one after)."""
+        clock = Clock(self.media, self._note)
+        latest: av.VideoFrame | None = None
+        waiting: list[Slot] = []
+        for slot in clock.stamped(slots):
+            if slot.picture is None and latest is None:
+                waiting.append(slot)
+                continue
+            if slot.picture is not None:
+                latest = slot.picture
+                for early in waiting:
+                    yield self._in_place(early, latest)
+                waiting = []
+            assert latest is not None
+            yield self._in_place(slot, latest)
+        if waiting:
+            early = waiting[0]
+            raise self._damaged(f"{early.reason}, and no picture can be decoded after it", early.pts)
+
+    def _in_place(self, slot: Slot, picture: av.VideoFrame) -> _Shown:
+        """`slot` as it is shown, with its own picture or, if it has none, `picture`."""
+        assert slot.pts is not None
+        own = slot.picture is not None
+        kind: Literal["concealed", "repeated", "missing"] | None
+        kind = "missing" if slot.gap else "repeated" if not own else "concealed" if slot.reason else None
+        captions = side_data(picture, "A53_CC") if own else None
+        return _Shown(picture, slot.pts, slot.duration, picture.key_frame, captions, kind, slot.reason)
+
+    # Sentences ----------------------------------------------------------------------------------
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self._notices:
+            self._notices.append(sentence)
+            _log.warning("%s: %s", self.media.path, sentence)
+
+    def _damaged(self, reason: str, pts: int | None) -> DamagedVideoError:
+        seconds = None if pts is None else float(pts * self.info.time_base)
+        at = "" if seconds is None else f" ({seconds:.3f} s)"
+        return DamagedVideoError(
+            f"Frame {self._delivered} of {self.media.path}{at} is damaged: {reason.rstrip('.')}.",
+            index=self._delivered,
+            seconds=seconds,
+        )
+
+    def _too_slow(self) -> LimitExceededError:
+        return LimitExceededError(
+            f"Decoding frame {self._delivered} of {self.media.path} takes longer than {self._limits.decode_seconds:g} s."
+        )
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).strip().rstrip(".")

@@ -1,0 +1,120 @@
+"""Where pictures come from: the one door for files, image sequences and pipes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from vidrestore.config import Damage as OnDamage
+from vidrestore.config import LimitsConfig
+from vidrestore.media.input.damage import Damage
+from vidrestore.media.input.decode import VideoDecoder
+from vidrestore.media.input.probe import MediaInfo, probe
+from vidrestore.media.input.sequence_source import SequenceSource
+from vidrestore.media.input.y4m_source import Y4mSource, is_y4m
+from vidrestore.media.sequence import is_sequence
+from vidrestore.types import Frame
+
+__all__ = ["Decoder", "FileSource", "Source", "open_source"]
+
+
+class Decoder(Protocol):
+    """The pictures of a source in display order: a context manager and an iterator of `Frame` (see `VideoDecoder`)."""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know: the source's own notices, then those of the decoding so far."""
+        ...
+
+    @property
+    def damage(self) -> tuple[Damage, ...]:
+        """The damaged places found so far; empty unless damage is concealed."""
+        ...
+
+    def __enter__(self) -> Decoder: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def close(self) -> None: ...
+
+
+class Source(Protocol):
+    """Something that holds one moving picture."""
+
+    @property
+    def media(self) -> MediaInfo:
+        """What is in it."""
+        ...
+
+    @property
+    def live(self) -> bool:
+        """True: a pipe, which can be decoded once only."""
+        ...
+
+    def decoder(
+        self,
+        start: float = 0.0,
+        duration: float | None = None,
+        threads: int = 2,
+        on_damage: OnDamage = "stop",
+        deinterlace: bool = False,
+    ) -> Decoder:
+        """Its pictures; arguments as those of `VideoDecoder`. Raises ValueError the second time where `live`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is open; may be called more than once."""
+        ...
+
+
+class FileSource:
+    """A file in a container that FFmpeg reads."""
+
+    live = False
+
+    def __init__(self, media: MediaInfo) -> None:
+        self.media = media
+
+    def decoder(
+        self,
+        start: float = 0.0,
+        duration: float | None = None,
+        threads: int = 2,
+        on_damage: OnDamage = "stop",
+        deinterlace: bool = False,
+    ) -> Decoder:
+        return VideoDecoder(self.media, start, duration, threads, on_damage, deinterlace)
+
+    def close(self) -> None:
+        """Nothing is held open between decoders."""
+
+
+def open_source(
+    address: str | Path,
+    *,
+    limits: LimitsConfig | None = None,
+    protocols: tuple[str, ...] = ("file",),
+    frame_rate: str | None = None,
+) -> Source:
+    """Open what `address` names, and describe it.
+
+    Args:
+        address: a video file; a folder or a pattern (`frames/%06d.png`) of images; `-` for y4m on standard input. A file that
+            begins as y4m does is read as such, whatever its name.
+        limits: what it may ask of the machine; None: the defaults.
+        protocols: FFmpeg's names of the protocols that may be used to read it.
+        frame_rate: frames a second of sources that do not say, such as `25` or `30000/1001`.
+
+    Raises:
+        MediaError: as `probe` does.
+        UsageError: standard input is a terminal.
+    """
+    if str(address) == "-" or is_y4m(Path(address)):
+        return Y4mSource(address, limits, frame_rate)
+    if is_sequence(address):
+        return SequenceSource(address, limits, frame_rate)
+    return FileSource(probe(address, limits=limits, protocols=protocols))

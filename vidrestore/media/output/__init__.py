@@ -1,0 +1,1 @@
+"""Writing: codecs, containers, and outputs that are whole or not there."""

@@ -1,0 +1,1 @@
+"""What is not restored goes along: sound, text, data, words, packet by packet."""

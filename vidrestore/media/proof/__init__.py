@@ -1,0 +1,1 @@
+"""Verification: what was promised, what is there, and a row for each."""
