@@ -218,6 +218,30 @@ def variants(clip: Path) -> list[Variant]:
     def timecode(folder: Path) -> Path:
         return made(video, folder / "tmcd.mov", vcodec="libx264", preset="ultrafast", timecode="10:20:30:05")
 
+    def telemetry(folder: Path) -> Path:
+        """FFmpeg cannot make a gpmd track; the track of chapter titles that it writes becomes one, byte by byte."""
+        words = folder / "chapters.txt"
+        parts = [";FFMETADATA1"]
+        for start, title in ((0, "One"), (500, "Two")):
+            parts += ["[CHAPTER]", "TIMEBASE=1/1000", f"START={start}", f"END={start + 500}", f"title={title}"]
+        words.write_text("\n".join(parts) + "\n")
+        path = folder / "gpmd.mp4"
+        coding = ["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"]
+        judge("-t", "1", "-i", clip, "-f", "ffmetadata", "-i", words, "-map_chapters", "1", *coding, path)
+        content = path.read_bytes()
+        for old, new in (
+            (b"\0\0\0\x0cchap", b"\0\0\0\x0cfree"),
+            (b"\0\0\0\0text\0\0\0\0", b"\0\0\0\0meta\0\0\0\0"),
+            (b"Otext\0", b"Ogpmd\0"),
+            (b"\0\3One\0\0\0\x0cencd", b"GPS-1\0\0\0\x0cencd"),
+            (b"\0\3Two\0\0\0\x0cencd", b"GPS-2\0\0\0\x0cencd"),
+        ):
+            if old not in content:
+                raise RuntimeError(f"{path.name} has no {old!r}")
+            content = content.replace(old, new)
+        path.write_bytes(content)
+        return path
+
     def sound_first(folder: Path) -> Path:
         late = video.filter("setpts", "PTS+0.25/TB")
         path = folder / "late.mp4"
@@ -245,6 +269,10 @@ def variants(clip: Path) -> list[Variant]:
         Variant("cover art", cover, "mp4"),
         Variant("timecode track", timecode, "mov"),
         Variant("timecode track", timecode),
+        Variant("telemetry (gpmd)", telemetry, "mp4", ("--drop-streams", "chapters")),
+        Variant("telemetry (gpmd)", telemetry, "mov", ("--drop-streams", "chapters")),
+        Variant("telemetry (gpmd)", telemetry, refused="data"),
+        Variant("telemetry (gpmd), given up", telemetry, options=("--drop-streams", "data")),
         Variant("picture begins after 0", sound_first),
         Variant("picture begins after 0", sound_first, "mp4"),
     ]
