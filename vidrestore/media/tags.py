@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from fractions import Fraction
 from threading import Lock
-
-import av
-from av import logging as av_logging
 
 __all__ = [
     "AV_MATRICES",
     "AV_PRIMARIES",
     "AV_RANGES",
     "AV_TRANSFERS",
-    "CHROMA_LOCATIONS",
     "HDR_TRANSFERS",
     "INTERLACED_FIELD_ORDERS",
     "LOG_LOCK",
     "SWS_MATRICES",
     "content_light",
-    "describe",
     "mastering_display",
     "number_of",
-    "read_chroma_location",
 ]
 
 # libavutil/pixfmt.h. 2 means unspecified everywhere but in the range, where 0 does; those are left out: None.
@@ -72,7 +65,6 @@ AV_TRANSFERS = {
     17: "smpte428",
     18: "arib-std-b67",
 }
-CHROMA_LOCATIONS = ("left", "center", "topleft", "top", "bottomleft", "bottom")
 HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})
 INTERLACED_FIELD_ORDERS = frozenset({2, 3, 4, 5})
 """AV_FIELD_TT, BB, TB, BT."""
@@ -80,6 +72,7 @@ SWS_MATRICES = {"bt601": 5, "bt709": 1, "bt2020": 9}
 """SWS_CS_ITU601, SWS_CS_ITU709, SWS_CS_BT2020."""
 
 LOG_LOCK = Lock()
+"""Held by whoever listens to FFmpeg's log, which is one for the whole process."""
 
 
 def number_of(names: dict[int, str], name: str | None, unspecified: int = 2) -> int:
@@ -109,28 +102,3 @@ def content_light(data: bytes) -> tuple[int, int] | None:
         return None
     largest, average = struct.unpack("=2I", data[:8])
     return (largest, average) if largest or average else None
-
-
-def describe(container: av.container.InputContainer, index: int) -> str:
-    """FFmpeg's own description of stream `index`, for what PyAV has no attribute for.
-
-    The log level is FFmpeg's global one: it is raised for this one call, under a lock, and put back.
-    """
-    with LOG_LOCK:
-        level = av_logging.get_level()
-        av_logging.set_level(av_logging.VERBOSE)
-        av_logging.set_libav_level(av_logging.VERBOSE)
-        try:
-            described: str = container.dumps_format()  # type: ignore[attr-defined]
-        finally:
-            av_logging.set_level(level)
-            av_logging.set_libav_level(av_logging.INFO)
-    found = re.search(rf"^  Stream #0:{index}\b.*?(?=^  Stream #0:|\Z)", described, re.MULTILINE | re.DOTALL)
-    return found.group(0) if found else ""
-
-
-def read_chroma_location(described: str) -> str | None:
-    """Where the chroma samples lie (left, center, topleft...) by `describe`; None if the source is silent."""
-    found = re.search(r": Video: .*?\w+\(([^()]*)\), \d+x\d+", described)
-    words = {word.strip() for word in found.group(1).split(",")} if found else set()
-    return next((location for location in CHROMA_LOCATIONS if location in words), None)

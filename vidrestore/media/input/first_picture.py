@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import av
 import av.error
@@ -12,23 +13,14 @@ import av.error
 from vidrestore.config import LimitsConfig
 from vidrestore.media import tags
 from vidrestore.media.convert import has_alpha
+from vidrestore.media.input.declared import lower_chroma_location
 from vidrestore.media.input.decoders import side_data, transparent_decoder
 from vidrestore.media.input.limits import codec_options
 
-__all__ = ["Crop", "FirstPicture", "crop_of", "dolby_vision_of", "look_at_first"]
+__all__ = ["FirstPicture", "look_at_first"]
 
 _PATIENCE = 300
 """Packets after which no first picture is expected any more: the decoder will say what is wrong."""
-
-
-@dataclass(frozen=True)
-class Crop:
-    """Pixels that the container (Matroska PixelCrop, mp4 `clap`) cuts off each side of the decoder's pictures."""
-
-    left: int
-    right: int
-    top: int
-    bottom: int
 
 
 @dataclass(frozen=True)
@@ -49,6 +41,8 @@ class FirstPicture:
     content_light: tuple[int, int] | None = None
     dolby_vision: bool = False
     dynamic_hdr: bool = False
+    lower_chroma_location: str | None = None
+    """bottomleft or bottom, where the codec's headers say so; None: something else, or nothing."""
 
 
 def look_at_first(container: av.container.InputContainer, stream: av.VideoStream, limits: LimitsConfig) -> FirstPicture:
@@ -56,16 +50,21 @@ def look_at_first(container: av.container.InputContainer, stream: av.VideoStream
     context = transparent_decoder(stream) or stream.codec_context
     context.thread_count = 1
     context.options = codec_options(limits)
-    picture = _first(container, stream, context)
-    if picture is None:
+    packets = _packets(container, stream)
+    opening = next(packets, None)
+    if opening is None:
         return FirstPicture()
+    location = lower_chroma_location(stream, bytes(opening))
+    picture = _first(chain([opening], packets), context)
+    if picture is None:
+        return FirstPicture(lower_chroma_location=location)
     stored = side_data(picture, "DISPLAYMATRIX")
     matrix = struct.unpack("<9i", stored[:36]) if stored else None
     mastering, light = side_data(picture, "MASTERING_DISPLAY_METADATA"), side_data(picture, "CONTENT_LIGHT_LEVEL")
     alpha = has_alpha(picture.format.name)
     if alpha and stream.codec_context.codec.canonical_name == "gif":
         alpha = _is_transparent(picture) or any(
-            _is_transparent(other) for packet in _packets(container, stream) for other in _decoded(context, packet)
+            _is_transparent(other) for packet in packets for other in _decoded(context, packet)
         )
     return FirstPicture(
         size=(picture.width, picture.height),
@@ -78,6 +77,7 @@ def look_at_first(container: av.container.InputContainer, stream: av.VideoStream
         content_light=tags.content_light(light) if light else None,
         dolby_vision=any(side_data(picture, name) is not None for name in ("DOVI_METADATA", "DOVI_RPU_BUFFER")),
         dynamic_hdr=any(side_data(picture, name) is not None for name in ("DYNAMIC_HDR_PLUS", "DYNAMIC_HDR_VIVID")),
+        lower_chroma_location=location,
     )
 
 
@@ -89,10 +89,10 @@ def _turns(matrix: tuple[int, ...]) -> bool:
     return size > 0 and abs(c * c + d * d - size) <= slack and abs(a * c + b * d) <= slack and u == v == 0 and w == 1 << 30
 
 
-def _first(container: av.container.InputContainer, stream: av.VideoStream, context: av.VideoCodecContext) -> av.VideoFrame | None:
+def _first(packets: Iterator[av.Packet[av.VideoStream]], context: av.VideoCodecContext) -> av.VideoFrame | None:
     """The first sound picture, else the first one."""
     fallback: av.VideoFrame | None = None
-    for number, packet in enumerate(_packets(container, stream)):
+    for number, packet in enumerate(packets):
         for picture in _decoded(context, packet):
             if not picture.is_corrupt:
                 return picture
@@ -102,7 +102,7 @@ def _first(container: av.container.InputContainer, stream: av.VideoStream, conte
     return next(iter(_decoded(context, None)), None) or fallback
 
 
-def _packets(container: av.container.InputContainer, stream: av.VideoStream):  # type: ignore[no-untyped-def]
+def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet[av.VideoStream]]:
     """Packets with something in them, as far as they can be read."""
     try:
         yield from (packet for packet in container.demux(stream) if packet.size)
@@ -119,20 +119,3 @@ def _decoded(context: av.VideoCodecContext, packet: av.Packet[av.VideoStream] | 
 
 def _is_transparent(picture: av.VideoFrame) -> bool:
     return int(picture.to_ndarray(format="rgba")[..., 3].min()) < 255
-
-
-def crop_of(description: str) -> Crop | None:
-    """The container's cropping, from FFmpeg's description of a stream (PyAV has no attribute for it); None: there is none."""
-    found = re.search(r"Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)", description)
-    sides = [int(number) for number in found.groups()] if found else []
-    return Crop(*sides) if any(sides) else None
-
-
-def dolby_vision_of(description: str) -> int | None:
-    """The compatibility number of a Dolby Vision stream, by FFmpeg's description of it; None: it is none.
-
-    0 means that nothing but Dolby Vision shows it rightly (profile 5), any other that an HDR10, HLG or SDR picture lies below
-    (Dolby Vision Streams Within the ISO Base Media File Format, 3.2: dv_bl_signal_compatibility_id).
-    """
-    found = re.search(r"DOVI configuration record:.*?compatibility id: (\d+)", description)
-    return int(found.group(1)) if found else None

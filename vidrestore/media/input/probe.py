@@ -28,8 +28,9 @@ from vidrestore.errors import (
 )
 from vidrestore.media import tags
 from vidrestore.media.convert import require_convertible
+from vidrestore.media.input.declared import Crop, Declared, declared_of
 from vidrestore.media.input.decoders import unmarked_field_order
-from vidrestore.media.input.first_picture import Crop, FirstPicture, crop_of, dolby_vision_of, look_at_first
+from vidrestore.media.input.first_picture import FirstPicture, look_at_first
 from vidrestore.media.input.limits import (
     check_metadata,
     check_picture,
@@ -251,10 +252,10 @@ def probe(path: str | Path, *, limits: LimitsConfig | None = None, protocols: tu
     with open_input(path if local else address, protocols=protocols, limits=limits) as container:
         stream = _pick_video(container, path)
         _check_limits(container, stream, path, limits)
-        described = tags.describe(container, stream.index)
-        crop, dolby = crop_of(described), dolby_vision_of(described)
+        declared = declared_of(stream)
+        crop, dolby = declared.crop, declared.dolby_vision
         first = look_at_first(container, stream, limits)
-        video = _describe_video(container, stream, first, crop, described)
+        video = _describe_video(container, stream, first, declared)
         truncation = find_truncation(path, container, stream) if local else None
         return MediaInfo(
             path=path,
@@ -338,9 +339,9 @@ def _rate(stream: av.VideoStream) -> Fraction | None:
 
 
 def _describe_video(
-    container: av.container.InputContainer, stream: av.VideoStream, first: FirstPicture, crop: Crop | None, described: str
+    container: av.container.InputContainer, stream: av.VideoStream, first: FirstPicture, declared: Declared
 ) -> StreamInfo:
-    context = stream.codec_context
+    context, crop = stream.codec_context, declared.crop
     seconds = None
     if stream.duration and stream.time_base:
         seconds = float(stream.duration * stream.time_base)
@@ -359,7 +360,7 @@ def _describe_video(
         width=width - (crop.left + crop.right if crop else 0),
         height=height - (crop.top + crop.bottom if crop else 0),
         time_base=Fraction(stream.time_base or Fraction(1, av.time_base)),
-        color=_color(stream, first, described),
+        color=_color(stream, first, declared),
         pixel_format=first.pixel_format or context.pix_fmt or "",
         codec=context.codec.canonical_name,
         frame_rate=Fraction(rate) if rate else None,
@@ -377,7 +378,7 @@ def _layout(stream: av.VideoStream) -> av.VideoFormat:
     return layout
 
 
-def _color(stream: av.VideoStream, first: FirstPicture, described: str) -> ColorSpec:
+def _color(stream: av.VideoStream, first: FirstPicture, declared: Declared) -> ColorSpec:
     context = stream.codec_context
     layout = av.VideoFormat(first.pixel_format) if first.pixel_format else _layout(stream)
     tag = tags.AV_MATRICES.get(int(context.colorspace))
@@ -392,7 +393,7 @@ def _color(stream: av.VideoStream, first: FirstPicture, described: str) -> Color
         tagged_range=tagged_range or ("pc" if layout.name.startswith("yuvj") else None),
         primaries=tags.AV_PRIMARIES.get(int(context.color_primaries)),
         transfer=tags.AV_TRANSFERS.get(int(context.color_trc)),
-        chroma_location=tags.read_chroma_location(described),
+        chroma_location=declared.chroma_location or first.lower_chroma_location,
         mastering_display=first.mastering_display,
         content_light=first.content_light,
     )
