@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from vidrestore.errors import VerificationError
+from vidrestore.config import LimitsConfig
+from vidrestore.errors import LimitExceededError, VerificationError
 from vidrestore.media import MediaInfo, VerifyReport, VideoDecoder, VideoWriter
 from vidrestore.media.input.damage import Damage
 from vidrestore.media.input.probe import open_input, probe
 from vidrestore.media.passthrough.remux import CopiedStream
 from vidrestore.media.proof.findings import Finding
-from vidrestore.media.proof.verify import verify
+from vidrestore.media.proof.verify import compare, verify
 
 Make = Callable[..., Path]
 Restore = Callable[..., tuple[MediaInfo, Path, VerifyReport]]
@@ -215,3 +216,39 @@ def test_concealed_damage_is_told_as_notes(make_clip: Make, expected: list[tuple
     damage = [Damage(3, 1536, Fraction(1, 12800), "concealed", "broken data")]
     rows = report.with_damage(damage).rows
     assert rows[-1].verdict == "note" and rows[-1].name == "frame 3" and "broken data" in rows[-1].sentence
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
+@pytest.mark.parametrize("duration", [None, 0.2])
+def test_a_sound_that_states_to_last_for_minutes(
+    make_clip: Make, restore: Restore, tmp_path: Path, name: str, duration: float | None
+) -> None:
+    """Matroska has no place for how long a packet of sound lasts, but counts it into the file's duration."""
+    path = tmp_path / "long.mp4"
+    content = make_clip("plain.mp4", audio=True, frames=25).read_bytes()
+    at = content.rindex(b"stts") + 16
+    assert int.from_bytes(content[at : at + 4], "big") == 1024
+    path.write_bytes(content[:at] + (4_000_000).to_bytes(4, "big") + content[at + 4 :])
+    settings = {} if duration is None else {"duration": duration}
+    info, target, report = restore(path, name, **settings)
+    assert not report.differing
+    again = compare(info, target, duration=duration)
+    assert not again.differing
+
+
+def test_our_own_output_is_under_no_limit(make_clip: Make, tmp_path: Path) -> None:
+    """What the source is allowed to be says nothing of what an engine and another container make of it."""
+    limits = LimitsConfig(pixels=64 * 48, frame_rate=25, streams=1, metadata_bytes=150)
+    info = probe(make_clip(), limits=limits)
+    larger = make_clip("larger.mp4", size=(256, 192), metadata={"comment": "x" * 200})
+    pts = [(512 * index, Fraction(1, 12800)) for index in range(12)]
+    wide = replace(info.video, width=256, height=192)
+    assert verify(info, larger, pts, info=wide).frames == 12
+    with pytest.raises(LimitExceededError):
+        probe(larger, limits=limits)
+
+
+def test_one_picture_in_a_transport_stream(make_clip: Make, restore: Restore) -> None:
+    """Its demuxer has but one time to guess a rate from, and states thousands of pictures a second."""
+    _, target, report = restore(make_clip(frames=1, pts=[0]), "out.ts")
+    assert report.frames == 1 and target.is_file()

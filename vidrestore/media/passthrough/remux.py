@@ -44,6 +44,8 @@ class CopiedStream:
     moments: array[int] = field(init=False)
     """Output pts of every packet that counts in `digest`, in ticks of `time_base`; NO_PTS for one that has none."""
     time_base: Fraction = field(init=False)
+    end: Fraction | None = field(init=False, default=None)
+    """Output time at which the last of its packets ends, in seconds; for sound, Matroska has it in the file's duration only."""
     converter: SubtitleConverter | None = None
 
     def __post_init__(self) -> None:
@@ -68,6 +70,9 @@ class CopiedStream:
         self.digest.update(bytes(packet))
         if self.digest.packets > before:
             self.moments.append(NO_PTS if packet.pts is None else packet.pts)
+        if packet.pts is not None:
+            end = (packet.pts + (packet.duration or 0)) * self.time_base
+            self.end = end if self.end is None else max(self.end, end)
 
 
 class StreamCopier:

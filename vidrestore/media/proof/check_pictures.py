@@ -129,12 +129,15 @@ def check_duration(
     frame = _last_shown(pictures)
     audio = [s.end - s.pts[-1] * s.summary.time_base for s in found.streams if s.end is not None and len(s.pts) > 0]
     slack = max([frame, *(span for span in audio if span > 0 and span < 1)]) + Fraction(1, 1000)
+    ends = [stream.end for stream in promise.streams if stream.source.index in partners and stream.end is not None]
     if promise.to_the_end:
         there = promise.pictures
-        ends = [stream.end for stream in promise.streams if stream.source.index in partners and stream.end is not None]
         wanted = max([(there.pts[-1] + (there.last_duration or 0)) * there.time_base, *ends]) - shift
-        cells = "end of the last stream", f"{float(wanted):.3f} s", f"{float(found.end):.3f} s"
-        if promise.cfr or abs(wanted - found.end) <= slack:
+        end = found.end
+        if family(found.media) == "matroska" and abs(wanted - Fraction(found.media.duration or 0)) <= slack:
+            end = wanted  # how long its last sound lasts, Matroska keeps in the stated duration only; packets are counted apart
+        cells = "end of the last stream", f"{float(wanted):.3f} s", f"{float(end):.3f} s"
+        if promise.cfr or abs(wanted - end) <= slack:
             yield Finding(*cells)
         else:
             told = f"The last stream was to end at {cells[1]}, it ends at {cells[2]}."
@@ -143,13 +146,14 @@ def check_duration(
         return  # IVF states the number of pictures there, which FFmpeg takes for ticks
     # mp4 and mov tracks last as long as their decoding times say (ISO/IEC 14496-12, 8.4.2), which reordering may shorten.
     # FFmpeg counts from the first timestamp or from 0, with or without subtitles: the stated end has to lie between the
-    # last picture or sound and the end of everything.
+    # last picture or sound and the end of everything; how long a sound lasts, Matroska keeps in its stated duration only.
     stated = Fraction(found.media.duration)
     heard = [s for s in found.streams if kind_of(s.summary) in ("audio", "video") and len(s.pts)]
     begins = [pictures.pts[0] * pictures.time_base, found.media.start_time, *(s.first for s in heard if s.first is not None)]
     last = max([pictures.pts[-1] * pictures.time_base, *(s.pts[-1] * s.summary.time_base for s in heard)])
     shortest = last - max(Fraction(0), *begins) - slack
-    longest = max(found.end, pictures.pts[-1] * pictures.time_base + frame) - min(Fraction(0), *begins) + slack
+    latest = max([found.end, pictures.pts[-1] * pictures.time_base + frame, *(end - shift for end in ends)])
+    longest = latest - min(Fraction(0), *begins) + slack
     cells = "stated duration", f"{float(shortest):.3f} to {float(longest):.3f} s", f"{float(stated):.3f} s"
     if shortest <= stated <= longest or abs(stated - found.decoding_span) <= slack:
         yield Finding(*cells)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from vidrestore.media.input.decode import pts_range
 from vidrestore.media.input.probe import Chapter, MediaInfo, StreamSummary
 from vidrestore.media.output.containers import Container
+from vidrestore.media.output.mark import MARK
 from vidrestore.media.passthrough.metadata import file_metadata, moved_timecodes, shifted_chapters
 from vidrestore.media.passthrough.remux import CopiedStream
 from vidrestore.media.passthrough.streams import is_chapter_track, kept_streams, kind_of
@@ -20,8 +21,6 @@ from vidrestore.types import ColorSpec, StreamInfo
 
 __all__ = ["MARK", "Promise", "PromisedChapter", "PromisedStream", "promise_of_run", "promise_of_source"]
 
-MARK = "Restored by vidrestore"
-"""How the comment of every restored file begins."""
 LEFT_OUT_ON_REQUEST = "left out, as asked for"
 
 
@@ -93,7 +92,7 @@ class Promise:
     binding: bool = False
     """True: what a run settled, to be kept to the letter; False: what a source says, read by the written rules."""
     mark: bool = False
-    """Whether the mark of vidrestore has to be in the comment."""
+    """Whether the mark of vidrestore has to be in the file."""
     to_the_end: bool = False
     """Whether streams have to end when they do in the source: not where a part was cut out, nor where a run does not say."""
 
@@ -112,6 +111,7 @@ def promise_of_run(
     places: Sequence[int],
     chapters: int | Sequence[Mapping[str, Any]] | None,
     metadata: Mapping[str, str] | None,
+    marked: bool,
     shift: Fraction,
     container: Container | None,
 ) -> Promise:
@@ -143,7 +143,7 @@ def promise_of_run(
         told_shift=shift,
         bit_depth=color.bit_depth,
         binding=True,
-        mark=any(key.lower() == "comment" and MARK in value for key, value in (metadata or {}).items()),
+        mark=marked or any(key.lower() == "comment" and MARK in value for key, value in (metadata or {}).items()),
     )
 
 
@@ -171,7 +171,9 @@ def promise_of_source(
     closing = None if end is None else end * tick
     picture = media.streams[media.video_index]
     begin = media.start_time if picture.start is None else picture.start * picture.time_base
-    elapsed = max(Fraction(0), (opening or begin) - begin)
+    # The label is that of the first picture kept, which may come after the moment of the cut.
+    kept_from = content.pictures.pts[0] * content.pictures.time_base if opening is not None else begin
+    elapsed = max(Fraction(0), kept_from - begin)
     return Promise(
         source=media,
         pictures=content.pictures,
@@ -207,6 +209,7 @@ def _of_track(track: CopiedStream, place: int) -> PromisedStream:
         pts=track.moments,
         time_base=track.time_base,
         first=track.first,
+        end=None if track.source.attached_picture else track.end,
         place=place,
     )
 

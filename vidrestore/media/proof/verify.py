@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import av.error
 
+from vidrestore.config import LimitsConfig
 from vidrestore.errors import DamagedVideoError, EmptyVideoError, MediaError, UsageError, VerificationError
 from vidrestore.media.input.probe import MediaInfo, probe
 from vidrestore.media.input.source import FileSource, Source, open_source
@@ -41,6 +42,7 @@ def verify(
     color: ColorSpec | None = None,
     chapters: int | Sequence[Mapping[str, Any]] | None = None,
     metadata: Mapping[str, str] | None = None,
+    marked: bool = False,
     last_duration: int | None = None,
     notices: tuple[str, ...] = (),
 ) -> VerifyReport:
@@ -57,6 +59,7 @@ def verify(
         color: the tags and bit depth promised; None: the source's.
         chapters: those promised in PyAV's form, or only how many; None: as many as the source has.
         metadata: the file's metadata promised, the mark of vidrestore in its comment; None: none.
+        marked: whether the mark was put into the coded pictures instead.
         last_duration: ticks of the last picture, in the time base of the last of `expected_pts`; None: not promised.
         notices: sentences of the writer, for the report.
 
@@ -65,7 +68,7 @@ def verify(
     """
     pictures = _timeline(expected_pts, last_duration)
     try:
-        written = probe(target)
+        written = probe(target, limits=_of_own_file(source.limits))
         places = _written_places(written, copied)
         found = take_inventory(written, written=True)
     except (VerificationError, MemoryError):
@@ -81,6 +84,7 @@ def verify(
         places=places,
         chapters=chapters,
         metadata=metadata,
+        marked=marked,
         shift=shift,
         container=container_of(written),
     )
@@ -88,6 +92,12 @@ def verify(
     if report.differing:
         raise VerificationError(report.differing[0].sentence)
     return replace(report, notices=notices)
+
+
+def _of_own_file(limits: LimitsConfig) -> LimitsConfig:
+    """Limits are for files of others: what was allowed in may be written, larger for an engine, at another clock's rate."""
+    none = {"pixels": (1 << 31) - 1, "frame_rate": float("inf"), "streams": 1 << 16, "metadata_bytes": 1 << 31}
+    return limits.model_copy(update=none)
 
 
 def compare(
