@@ -35,6 +35,13 @@ def _write_picture(container: Any, stream: Any, index: int, pts: int, time_base:
     container.mux(stream.encode(frame))
 
 
+def _safe(codec: str, options: dict[str, str]) -> dict[str, str]:
+    """x265 without its block tree, which writes past its memory where pictures are small."""
+    if codec != "libx265":
+        return options
+    return {**options, "x265-params": f"{options.get('x265-params', 'log-level=error')}:cutree=0"}
+
+
 def _write_tone(container: Any, stream: Any, seconds: float) -> None:
     for number in range(int(seconds * 48000 / 1024)):
         t = (np.arange(1024) + number * 1024) / 48000
@@ -69,7 +76,7 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
         path = tmp_path / name
         free = {"movflags": "use_metadata_tags"} if path.suffix in (".mp4", ".mov") and metadata else {}
         with av.open(str(path), "w", container_options=free) as container:
-            video: Any = container.add_stream(codec, rate=25, options=options or {}, time_base=time_base)
+            video: Any = container.add_stream(codec, rate=25, options=_safe(codec, options or {}), time_base=time_base)
             video.width, video.height, video.pix_fmt = *size, pixel_format
             for tag, value in (tags or {}).items():
                 setattr(video.codec_context, tag, value)
@@ -89,7 +96,10 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
             stamps = list(pts) if pts is not None else list(range(frames))
             for index, stamp in enumerate(stamps):
                 _write_picture(container, video, index, stamp, time_base)
-            container.mux(video.encode(None))
+            last = video.encode(None)
+            for packet in last if codec == "libx265" and len(stamps) < 3 else ():
+                packet.dts = packet.pts  # x265 takes them from memory that it never wrote
+            container.mux(last)
             if sound is not None:
                 _write_tone(container, sound, float((stamps[-1] - stamps[0] + 1) * time_base))
             for begin, end, words in subtitles:

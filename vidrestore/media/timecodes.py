@@ -39,11 +39,12 @@ class Timecodes:
     """When the last picture ends; None: not said."""
 
 
-def timecodes_text(pts: Sequence[int], time_base: Fraction, end: int | None) -> str:
-    """The file's text; times are rounded to a nanosecond, each from its own exact value."""
+def timecodes_text(pts: Sequence[int], time_base: Fraction, end: int | None, comment: str = "") -> str:
+    """The file's text; times are rounded to a nanosecond, each from its own exact value. `comment`: a line of remark."""
     times = [*pts, *([] if end is None else [end])]
     scale = 1000 * 10**_DECIMALS
     lines = ["# timecode format v2", OURS, f"# time_base {time_base.numerator}/{time_base.denominator}"]
+    lines += [f"# {comment}"] if comment else []
     for ticks in times:
         whole, rest = divmod(round(ticks * time_base * scale), 10**_DECIMALS)
         lines.append(f"{whole}.{rest:0{_DECIMALS}d}")

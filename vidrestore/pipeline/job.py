@@ -143,7 +143,7 @@ class Job:
             require_restorable(media)
         check_sink(self.output, media, media.video, config, self._overwrite)
         out_info = self._load(media)
-        sink = check_sink(self.output, media, out_info, config, self._overwrite)
+        sink = check_sink(self.output, media, out_info, config, self._overwrite, self._comment())
         frames = expected_frames(media.video, config.start, config.duration)
         size = estimate_bytes(out_info, sink.codec, config.encode.crf, frames)
         free = check_space(self.output, size)
@@ -311,8 +311,13 @@ class Job:
             info,
             self.config,
             overwrite=self._overwrite,
-            comment=marking([card.id for card in self._engine.cards], self._generative()),
+            comment=self._comment(),
         )
+
+    def _comment(self) -> str:
+        """What the output says of how it was made."""
+        assert self._engine is not None
+        return marking([card.id for card in self._engine.cards], self._generative())
 
     def _generative(self) -> list[str]:
         assert self._engine is not None

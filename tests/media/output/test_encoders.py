@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,12 +19,15 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from vidrestore.config import EncodeConfig
+from vidrestore.config import EncodeConfig, RunConfig
 from vidrestore.errors import ConfigError, UnsupportedStreamError, UsageError
 from vidrestore.media import tags
 from vidrestore.media.convert import FromRGB, ToRGB
+from vidrestore.media.input.probe import probe
+from vidrestore.media.input.source import open_source
 from vidrestore.media.output.containers import FORMATS
 from vidrestore.media.output.encoders import ENCODERS, EncoderPlan, plan_encoding, settle_encode
+from vidrestore.media.output.sink import open_sink
 from vidrestore.types import ColorSpec, StreamInfo
 
 Array = np.ndarray[Any, Any]
@@ -352,6 +359,71 @@ def test_captions_are_written(tmp_path: Path, codec: str, container: str) -> Non
     path = write(plan, info, tmp_path / f"cc{FORMATS[container].extension}", frames=12, captions=CAPTION)
     with av.open(str(path)) as source:
         assert all(bytes(frame.side_data.get("A53_CC")) == CAPTION for frame in source.decode(video=0))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "kept"),
+    [
+        ("a.mkv", "av1", False),
+        ("a.mkv", "vp9", False),
+        ("a.mkv", "ffv1", False),
+        ("a.mov", "prores", False),
+        ("a.mkv", "h264", True),
+    ]
+    + [("a.gif", "auto", False), ("a.y4m", "auto", False), ("frames/%03d.png", "auto", False)],
+)
+def test_lost_captions_are_told_with_the_first(
+    tmp_path: Path, make_clip: Callable[..., Path], name: str, codec: str, kept: bool
+) -> None:
+    media = probe(make_clip(frames=3, size=(64, 64)))
+    config = RunConfig.model_validate({"encode": {"codec": codec}})
+    with open_source(media.path).decoder() as decoder, open_sink(tmp_path / name, media, media.video, config) as sink:
+        for frame in decoder:
+            assert any("closed captions" in notice for notice in sink.notices) == (not kept and frame.index == 2)
+            sink.write(replace(frame, captions=CAPTION if frame.index else None))
+        report = sink.finish()
+    assert sum("closed captions" in notice for notice in report.notices) == (not kept)
+
+
+# -- small pictures -------------------------------------------------------------------------------------------------
+
+_MANY_TIMES = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import numpy as np
+from vidrestore.config import EncodeConfig
+from vidrestore.media import VideoWriter
+from vidrestore.media.input.probe import probe
+from vidrestore.types import Frame
+source, folder, width, height = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+media = probe(source)
+info = replace(media.video, width=width, height=height)
+noise = np.random.default_rng(1)
+for turn in range(6):
+    with VideoWriter(folder / f"{width}.{turn}.mkv", media, info, EncodeConfig(codec="hevc")) as writer:
+        for index in range((1, 2, 9, 3, 24, 12)[turn]):
+            pixels = noise.integers(0, 255, (3, height, width), np.uint8)
+            writer.write(Frame(pixels, index, index * 512, 512, info.time_base))
+        writer.finish()
+"""
+
+
+@pytest.mark.parametrize("size", [(48, 32), (16, 16), (32, 96), (64, 16), (100, 60)])
+def test_small_pictures_in_hevc(tmp_path: Path, make_clip: Callable[..., Path], size: tuple[int, int]) -> None:
+    """x265 wrote past its memory here; the C library's own watch finds it where it is to be had."""
+    source = make_clip("in.mp4", frames=30)
+    watch = {"MALLOC_CHECK_": "3"}
+    if Path("/lib/x86_64-linux-gnu/libc_malloc_debug.so.0").exists():
+        watch["LD_PRELOAD"] = "libc_malloc_debug.so.0"
+    arguments = [sys.executable, "-c", _MANY_TIMES, str(source), str(tmp_path), *map(str, size)]
+    done = subprocess.run(arguments, env={**os.environ, **watch}, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+
+
+def test_x265_keeps_its_block_tree_where_it_can() -> None:
+    assert "cutree" in plan_of(info_of(width=48, height=640), "mp4", codec="hevc").options["x265-params"]
+    assert "cutree" not in plan_of(info_of(width=50, height=32), "mp4", codec="hevc").options["x265-params"]
 
 
 # -- options --------------------------------------------------------------------------------------------------------

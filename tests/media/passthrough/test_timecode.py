@@ -10,6 +10,7 @@ import pytest
 from vidrestore.media import MediaInfo, VerifyReport
 from vidrestore.media.input.probe import probe
 from vidrestore.media.passthrough.timecode import moved_timecode
+from vidrestore.media.proof.verify import compare
 
 ffmpeg = pytest.importorskip("ffmpeg")
 BINARY = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
@@ -64,6 +65,10 @@ def labelled(tmp_path: Path) -> Callable[..., Path]:
     [
         ("25", "01:00:00:00", 0.0, "01:00:00:00"),
         ("25", "01:00:00:00", 0.6, "01:00:00:15"),
+        ("25", "01:00:00:00", 0.29, "01:00:00:08"),  # the first picture from there on is frame 8
+        ("25", "01:00:00:00", 0.31, "01:00:00:08"),
+        ("30000/1001", "00:00:59;20", 0.24, "00:00:59;28"),  # frame 7 comes at 0.2336 s
+        ("30000/1001", "00:00:59;20", 0.31, "00:01:00;02"),
         ("30000/1001", "00:00:59;20", 0.5, "00:01:00;07"),  # 15 frames later, two labels left out
     ],
 )
@@ -80,5 +85,18 @@ def test_the_timecode_goes_with_the_first_picture(
         if key.lower() == "timecode"
     }
     assert found == {later}
+    proof = compare(source, target, start=start)
+    assert proof.verdict != "differs", proof.differing
     assert any("timecode track" in notice for notice in report.notices)
     assert any(stream.type == "data" for stream in written.streams) == (name != "mkv")
+
+
+def test_the_label_is_that_of_the_first_picture_kept_at_a_variable_rate(make_clip: Callable[..., Path], restore: Restore) -> None:
+    """Pictures at 0, 4, 5, 12 ... 25ths of a second: from 0.3 s on the first is that of 12/25 s."""
+    stamps = [0, 4, 5, 12, 13, 14, 20, 24]
+    source = make_clip("vfr.mkv", pts=stamps, metadata={"timecode": "01:00:00:00"})
+    _, target, _ = restore(source, "out.mkv", start=0.3)
+    rate = probe(source).video.frame_rate
+    assert rate is not None
+    wanted = moved_timecode("01:00:00:00", Fraction(12, 25), rate)
+    assert next(value for key, value in probe(target).metadata.items() if key.lower() == "timecode") == wanted

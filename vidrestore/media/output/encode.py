@@ -23,7 +23,9 @@ from vidrestore.media.input.decode import pts_range
 from vidrestore.media.input.probe import MediaInfo
 from vidrestore.media.output.containers import FORMATS, Container
 from vidrestore.media.output.encoders import plan_encoding
+from vidrestore.media.output.mark import require_mark
 from vidrestore.media.output.muxer import Muxer, Span
+from vidrestore.media.output.picture_sink import captions_lost
 from vidrestore.media.output.target import PendingFile, check_target, muxer_of, storage_error
 from vidrestore.media.passthrough.streams import StreamPlan, check_streams
 from vidrestore.media.proof.verify import VerifyReport, verify
@@ -54,14 +56,14 @@ class VideoWriter:
         start, duration: the range being restored, as given to VideoDecoder.
         strip_location: leave out location metadata, data tracks, and subtitles that hold positions.
         overwrite: replace an existing output.
-        comment: goes into the output's `comment`, after the source's own: which engines ran.
+        comment: which engines ran; goes into the output's `comment`, after the source's own, else where its format has a place.
         container: extension whose format is written, whatever the target's name.
         drop_streams: numbers and kinds of streams to leave out, `chapters`, `alpha`.
         on_damage: for the copied streams: stop at a damaged packet, or copy what can be read and list it.
 
     Raises:
         UsageError, SameFileError, OutputExistsError, FolderMissingError, NotWritableError: see `check_target`.
-        UnsupportedStreamError: the container cannot hold a stream.
+        UnsupportedStreamError: the container cannot hold a stream, or the mark of pictures whose detail was invented.
         UnknownCodecError: no such encoder in this build.
         DiskFullError, StorageError, OutOfMemoryError: while writing.
         MediaError: from `write`: pictures at a varying rate for a container that cannot say so.
@@ -102,7 +104,9 @@ class VideoWriter:
             start=start,
             codec=self._plan.encode.codec,
         )
-        self._notices = (*self._plan.notices, *streams.notices, *_cut_notice(streams, start))
+        unmarked = require_mark(self._format, self._plan.encode.codec, comment)
+        self._notices = (*self._plan.notices, *streams.notices, *_cut_notice(streams, start), *([unmarked] if unmarked else []))
+        self._captions_lost: tuple[str, ...] = ()
         self._time_base = 1 / Fraction(info.frame_rate or 1) if self._format.constant_rate else info.time_base
         self._stamps = array("q")
         self._durations: dict[int, int] = {}
@@ -119,6 +123,7 @@ class VideoWriter:
             span,
             strip_location=strip_location,
             comment=comment,
+            codec=self._plan.encode.codec,
             on_damage=on_damage,
         )
         self._pending = PendingFile(self.target, overwrite, self._format.extension if container else None)
@@ -142,7 +147,7 @@ class VideoWriter:
     @property
     def notices(self) -> tuple[str, ...]:
         """What a user should know of the output, so far."""
-        return (*self._notices, *self._muxer.notices)
+        return (*self._notices, *self._captions_lost, *self._muxer.notices)
 
     def write(self, frame: Frame) -> None:
         """Encode one picture: `frame.data` (3, H, W) RGB, uint8 or uint16 full scale, numpy or a torch tensor in host memory.
@@ -152,7 +157,10 @@ class VideoWriter:
         """
         if not self._muxer.is_open:
             raise ValueError("the writer is closed")
-        picture = self._from_rgb(self._pixels(frame), frame.alpha, frame.captions)
+        captions = frame.captions if self._plan.encoder.captions else None
+        if frame.captions and not captions:
+            self._captions_lost = (captions_lost(f"{self._plan.encode.codec} as it is written here"),)
+        picture = self._from_rgb(self._pixels(frame), frame.alpha, captions)
         pts = self._place(frame)
         if self._stamps and pts <= self._stamps[-1]:
             raise ValueError(f"frame {frame.index}: its pts does not rise")
@@ -273,6 +281,7 @@ class VideoWriter:
             color=self._plan.color,
             chapters=self._muxer.chapters,
             metadata=self._muxer.metadata,
+            marked=self._muxer.marks_pictures,
             last_duration=self._last_duration,
             notices=self.notices,
         )

@@ -9,20 +9,26 @@ from vidrestore.types import ColorSpec
 
 __all__ = ["encoder_options"]
 
+_CUTREE_WRITES_BEYOND = 48
+"""Widest picture with fewer than four blocks of 16 in a row: x265's block tree takes them four at a time, writes past the end of
+its memory there, and the process ends by a signal, now or later."""
 
-def encoder_options(encode: EncodeConfig, color: ColorSpec, pixel_format: str, container: str, tiny: bool) -> dict[str, str]:
+
+def encoder_options(
+    encode: EncodeConfig, color: ColorSpec, pixel_format: str, container: str, size: tuple[int, int]
+) -> dict[str, str]:
     """Options of the encoder, the user's included. Thread counts are fixed by the configuration, never by the machine.
 
     Args:
         encode: settled.
         color, pixel_format: as they are written.
         container: FFmpeg's name of the muxer.
-        tiny: a side has fewer than 16 pixels.
+        size: width and height of the picture.
     """
     options = _quality(encode)
-    ours = _parameters(encode, color)
+    ours = _parameters(encode, color, size[0])
     if encode.codec == "ffv1":
-        options |= {"level": "3", "slices": "1" if tiny else "4", "slicecrc": "1", "g": "1"}
+        options |= {"level": "3", "slices": "1" if min(size) < 16 else "4", "slicecrc": "1", "g": "1"}
     elif encode.codec == "vp9":
         options |= {"b": "0", "deadline": "good", "row-mt": "0"}
         if has_alpha(pixel_format):
@@ -56,7 +62,7 @@ def _quality(encode: EncodeConfig) -> dict[str, str]:
     return options
 
 
-def _parameters(encode: EncodeConfig, color: ColorSpec) -> dict[str, dict[str, str]]:
+def _parameters(encode: EncodeConfig, color: ColorSpec, width: int) -> dict[str, dict[str, str]]:
     """What goes to the libraries past FFmpeg's own options: {"x265-params": {key: value}}."""
     threads = encode.threads
     light = ",".join(map(str, color.content_light)) if color.content_light else None
@@ -72,6 +78,8 @@ def _parameters(encode: EncodeConfig, color: ColorSpec) -> dict[str, dict[str, s
         return {"x264-params": pairs | ({"cll": light} if light else {})}
     if encode.codec == "hevc":
         pairs = {"pools": str(threads), "frame-threads": str(min(threads, 16)), "log-level": "error", "info": "0"}
+        if width <= _CUTREE_WRITES_BEYOND:
+            pairs["cutree"] = "0"
         if display:
             pairs["master-display"] = _x26_display(display)
         if light:

@@ -115,7 +115,7 @@ def plan_encoding(encode: EncodeConfig, info: StreamInfo, container: str) -> Enc
     require_tags(color, settled, container)
     color, rounded = static_hdr(color, settled)
     notices += rounded
-    options = encoder_options(settled, color, pixel_format, container, min(info.width, info.height) < 16)
+    options = encoder_options(settled, color, pixel_format, container, (info.width, info.height))
     alpha = has_alpha(pixel_format)
     plan = EncoderPlan(
         settled,

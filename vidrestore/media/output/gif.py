@@ -29,6 +29,7 @@ from vidrestore.errors import (
 )
 from vidrestore.media.convert import FromRGB
 from vidrestore.media.input.probe import MediaInfo
+from vidrestore.media.output.mark import gif_comment, gif_with_comment
 from vidrestore.media.output.own_check import compared, report
 from vidrestore.media.output.pace import cfr_rate, picture_times
 from vidrestore.media.output.picture_sink import Intake, refuse_encoding, refuse_hdr, refuse_streams, words_lost
@@ -233,6 +234,7 @@ class GifSink:
         info: the picture as it leaves the engines.
         plan: from `plan_gif`.
         overwrite: replace an existing file.
+        comment: which engines ran; becomes a comment of the gif.
 
     Raises:
         DiskFullError, StorageError: while writing.
@@ -240,9 +242,11 @@ class GifSink:
         VerificationError: from `finish`; nothing is left under the name.
     """
 
-    def __init__(self, target: Path, media: MediaInfo, info: StreamInfo, plan: GifPlan, overwrite: bool) -> None:
-        self.notices = plan.notices
-        self._target, self._plan = target, plan
+    def __init__(
+        self, target: Path, media: MediaInfo, info: StreamInfo, plan: GifPlan, overwrite: bool, comment: str = ""
+    ) -> None:
+        self._notices = plan.notices
+        self._target, self._plan, self._comment = target, plan, comment
         self._intake = Intake(info, media, "A gif")
         written = self._intake.info
         self._alpha = info.alpha
@@ -267,6 +271,11 @@ class GifSink:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know of the output, so far."""
+        return (*self._notices, *self._intake.lost)
 
     @property
     def shift(self) -> Fraction:
@@ -297,6 +306,8 @@ class GifSink:
             self._container.mux(self._stream.encode(None))
             self._container.close()
             self._container = None
+            if self._comment:
+                self._pending.path.write_bytes(gif_with_comment(self._pending.path.read_bytes(), self._comment))
             found = self._verified(self._settle_delays())
             if before_naming is not None:
                 before_naming()
@@ -382,6 +393,8 @@ class GifSink:
             compared("delays", tuple(delays), blocks.delays),
             compared("pictures with the same pixels", len(self._digests), self._same_pictures()),
         ]
+        if self._comment:
+            rows.append(compared("mark", self._comment, gif_comment(self._pending.path.read_bytes())))
         starts = [Fraction(sum(blocks.delays[:n])) * TICK for n in range(len(blocks.delays))]
         return report(
             self._times,

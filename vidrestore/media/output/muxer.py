@@ -17,7 +17,9 @@ from vidrestore.config import Damage as OnDamage
 from vidrestore.errors import UnsupportedStreamError
 from vidrestore.media.input.probe import MediaInfo, StreamSummary, open_input
 from vidrestore.media.output.containers import Container
+from vidrestore.media.output.mark import held_in_stream, marked_packet, service
 from vidrestore.media.output.matroska import display_size, write_display_size
+from vidrestore.media.output.pace import picture_times
 from vidrestore.media.passthrough.metadata import (
     file_metadata,
     free_keys,
@@ -65,6 +67,7 @@ class Muxer:
         span: the range.
         strip_location: leave out location metadata.
         comment: which engines ran.
+        codec: what the picture is written in.
         on_damage: for the copied streams.
     """
 
@@ -78,6 +81,7 @@ class Muxer:
         *,
         strip_location: bool = False,
         comment: str = "",
+        codec: str = "",
         on_damage: OnDamage = "stop",
     ) -> None:
         self._source, self._info, self._container, self._plan = source, info, container, plan
@@ -87,7 +91,11 @@ class Muxer:
         """The streams that go along, by source index."""
         self.chapters: list[dict[str, Any]] = []
         """As written, in PyAV's form."""
-        self.metadata = self._held(file_metadata(source, comment, strip_location))
+        self._codec, self._comment = codec, comment
+        self.marks_pictures = bool(comment) and held_in_stream(container, codec)
+        """Whether the comment goes into the coded pictures, as the container has no place for it."""
+        elsewhere = bool(lost_keys(container, {"comment": ""}))
+        self.metadata = self._held(file_metadata(source, "" if elsewhere else comment, strip_location))
         """The file's words, as far as the container has a place for them."""
         self.shift = span.first or Fraction(0)
         """Seconds taken off every source timestamp."""
@@ -127,7 +135,7 @@ class Muxer:
                 elif summary.index in wanted:
                     assert template is not None
                     self._add_copy(summary, template.streams[summary.index])
-            file.metadata.update(self.metadata)
+            file.metadata.update(self.metadata | service(self._container, self._comment))
             self._settle_shift()
             if self._plan.chapters and self._container.chapters:
                 self.chapters = shifted_chapters(self._source.chapters, self.shift, self._span.first, self._span.end)
@@ -148,7 +156,7 @@ class Muxer:
             self._copy_until(packet.dts * packet.time_base)
         if self._container.muxer == "mpegts":
             self._keep_decoding_times(packet)
-        self._file.mux(packet)
+        self._file.mux(marked_packet(packet, self._codec, self._comment) if self.marks_pictures else packet)
 
     def finish(self) -> None:
         """Write what is left of the other streams, and the end of the file."""
@@ -192,14 +200,23 @@ class Muxer:
         return kept
 
     def _elapsed(self) -> Fraction:
-        """Seconds from the source's first picture to the first one written, by their rate."""
+        """Seconds from the source's first picture to the first one written: by their times, else by their rate."""
         rate = self._info.frame_rate
         if self._span.first is None or not rate:
             return Fraction(0)
         summary = self._source.streams[self._source.video_index]
+        pts = picture_times(self._source) if self._labelled() else None
+        first = None if not pts else next((stamp for stamp in pts if stamp * summary.time_base >= self._span.first), None)
+        if pts and first is not None:
+            return (first - pts[0]) * summary.time_base
         begin = self._source.start_time if summary.start is None else summary.start * summary.time_base
         before = (self._span.first - begin - summary.time_base / 2) * rate
         return max(0, math.ceil(before)) / rate
+
+    def _labelled(self) -> bool:
+        """Whether there is a timecode to be moved: only then the source is read for its times."""
+        words = (self._source.metadata, *(stream.metadata for stream in self._source.streams))
+        return any(key.lower() == "timecode" for found in words for key in found)
 
     def _muxer_options(self) -> dict[str, str]:
         options = {"fflags": "+bitexact", **self._container.options}

@@ -18,7 +18,7 @@ from vidrestore.media.proof.findings import listed
 from vidrestore.media.upright import Upright
 from vidrestore.types import Frame, StreamInfo
 
-__all__ = ["Intake", "refuse_encoding", "refuse_hdr", "refuse_streams", "words_lost"]
+__all__ = ["Intake", "captions_lost", "refuse_encoding", "refuse_hdr", "refuse_streams", "words_lost"]
 
 _KINDS = {"video": "video", "audio": "audio", "subtitle": "subtitle", "data": "data", "attachment": "attachment"}
 
@@ -69,6 +69,11 @@ def words_lost(media: MediaInfo, config: RunConfig, what: str) -> list[str]:
     return [f"{what} holds no {' and no '.join(lost)}: what the source has is not written."] if lost else []
 
 
+def captions_lost(what: str) -> str:
+    """The notice where closed captions cannot be written."""
+    return f"The picture carries closed captions, which {what} does not hold: they are not written; h264 and hevc keep them."
+
+
 class Intake:
     """Pictures as they leave the engines, turned upright, with times that rise from the output's zero.
 
@@ -97,6 +102,9 @@ class Intake:
         self.notices: tuple[str, ...] = (
             (f"{what} cannot carry a rotation: its pictures are turned upright.",) if upright.changes else ()
         )
+        self.lost: tuple[str, ...] = ()
+        """Notices of what the pictures so far had that cannot be written."""
+        self._what = what
         self._last: Fraction | None = None
 
     def __call__(self, frame: Frame) -> tuple[NDArray[Any], NDArray[Any] | None]:
@@ -112,5 +120,7 @@ class Intake:
         if self._last is not None and moment <= self._last:
             raise ValueError(f"frame {frame.index}: its pts does not rise")
         self._last = moment
+        if frame.captions:
+            self.lost = (captions_lost(self._what[:1].lower() + self._what[1:]),)
         alpha = frame.alpha if self._info.alpha and frame.alpha is not None else None
         return self._upright(data.transpose(1, 2, 0)), None if alpha is None else self._upright(np.asarray(alpha))

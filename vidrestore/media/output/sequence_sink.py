@@ -30,6 +30,7 @@ from vidrestore.media.convert import FromRGB
 from vidrestore.media.input.image_header import NotAnImage, read_header
 from vidrestore.media.input.probe import MediaInfo
 from vidrestore.media.input.sequence_source import decode_image
+from vidrestore.media.output.mark import image_comment, image_with_comment
 from vidrestore.media.output.own_check import compared, report
 from vidrestore.media.output.picture_sink import Intake, refuse_encoding, refuse_hdr, refuse_streams, words_lost
 from vidrestore.media.output.target import storage_error
@@ -227,6 +228,7 @@ class SequenceSink:
         plan: from `plan_sequence`.
         start: seconds of the source's timeline that become 0.
         overwrite: replace a folder that holds nothing but a sequence written here.
+        comment: which engines ran; goes into every image and beside their times.
 
     Raises:
         DiskFullError, StorageError: while writing.
@@ -242,8 +244,10 @@ class SequenceSink:
         plan: SequencePlan,
         shift: Fraction,
         overwrite: bool,
+        comment: str = "",
     ) -> None:
-        self.notices = plan.notices
+        self._comment = comment
+        self._notices = plan.notices
         self._folder, self._pattern, self._plan = folder, pattern, plan
         self._whole, self._media, self._overwrite = folder.resolve(), media, overwrite
         self._intake = Intake(info, media, "An image sequence")
@@ -270,6 +274,11 @@ class SequenceSink:
         self.close()
 
     @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know of the output, so far."""
+        return (*self._notices, *self._intake.lost)
+
+    @property
     def shift(self) -> Fraction:
         """Seconds taken off every source timestamp."""
         return self._shift
@@ -285,6 +294,8 @@ class SequenceSink:
             self._digests.append(_digest(picture))
         try:
             stored = self._encode(picture)
+            if self._comment:
+                stored = image_with_comment(stored, self._plan.encoder, self._comment)
             (self._pending / self._pattern.name(len(self._pts))).write_bytes(stored)
         except (OSError, av.error.FFmpegError) as error:
             self.close()
@@ -298,7 +309,7 @@ class SequenceSink:
         try:
             if not self._pts:
                 raise EmptyVideoError(f"No picture was written to {self._folder}.")
-            text = timecodes_text(self._pts, self._time_base, self._end)
+            text = timecodes_text(self._pts, self._time_base, self._end, self._comment)
             (self._pending / NAME).write_text(text, encoding="utf-8")
             found = self._verified()
             if before_naming is not None:
@@ -340,6 +351,8 @@ class SequenceSink:
         for number in range(1, len(self._pts) + 1):
             self._check_image(number, written)
         rows.append(compared("size", f"{written.width}x{written.height}", f"{written.width}x{written.height}"))
+        if self._comment:
+            rows.append(compared("mark", self._comment, image_comment(self._pending / self._pattern.name(1))))
         if plan.lossless:
             rows.append(compared("images with the same pixels", len(self._digests), len(self._pts)))
         return report(

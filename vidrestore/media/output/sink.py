@@ -18,6 +18,7 @@ from vidrestore.media.output.containers import FORMATS
 from vidrestore.media.output.encode import VideoWriter
 from vidrestore.media.output.encoders import plan_encoding
 from vidrestore.media.output.gif import GifSink, plan_gif
+from vidrestore.media.output.mark import require_mark
 from vidrestore.media.output.pace import cfr_rate, settle_rate
 from vidrestore.media.output.sequence_sink import SequenceSink, check_folder, plan_sequence, sequence_target
 from vidrestore.media.output.target import check_target, muxer_of
@@ -93,7 +94,9 @@ def kind_of_sink(target: str | Path, container: str | None = None) -> SinkKind:
     return kinds.get(extension, "muxed")
 
 
-def check_sink(target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool = False) -> SinkPlan:
+def check_sink(
+    target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool = False, comment: str = ""
+) -> SinkPlan:
     """Settle what `target` will be, or refuse now what would otherwise go wrong after hours. Nothing is written.
 
     Args:
@@ -102,6 +105,7 @@ def check_sink(target: str | Path, media: MediaInfo, info: StreamInfo, config: R
         info: the picture as it leaves the engines; the input's own where they are not known yet.
         config: the settings.
         overwrite: whether an existing output may be replaced.
+        comment: which engines will run, where they are known.
 
     Raises:
         UsageError, MediaError, StorageError: what makes the output impossible.
@@ -114,7 +118,7 @@ def check_sink(target: str | Path, media: MediaInfo, info: StreamInfo, config: R
         return _check_gif(Path(target), media, info, config, overwrite)
     if kind in ("pipe", "y4m"):
         return _check_y4m(target, media, info, config, overwrite)
-    return _check_muxed(Path(target), media, info, config, overwrite)
+    return _check_muxed(Path(target), media, info, config, overwrite, comment)
 
 
 def _check_sequence(target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool) -> SinkPlan:
@@ -143,7 +147,7 @@ def _check_y4m(target: str | Path, media: MediaInfo, info: StreamInfo, config: R
     return SinkPlan("yuv4mpegpipe", "rawvideo", plan.pixel_format, plan.color.bit_depth, plan.notices, rate)
 
 
-def _check_muxed(target: Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool) -> SinkPlan:
+def _check_muxed(target: Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool, comment: str) -> SinkPlan:
     check_target(target, media.path, overwrite, container=config.container)
     key = muxer_of(target, config.container)
     info, rate = _paced(media, info, config, key)
@@ -157,12 +161,13 @@ def _check_muxed(target: Path, media: MediaInfo, info: StreamInfo, config: RunCo
         start=config.start,
         codec=encoding.encode.codec,
     )
+    unmarked = require_mark(FORMATS[key], encoding.encode.codec, comment)
     return SinkPlan(
         container=key,
         codec=encoding.encode.codec,
         pixel_format=encoding.pixel_format,
         bit_depth=encoding.color.bit_depth,
-        notices=(*encoding.notices, *streams.notices),
+        notices=(*encoding.notices, *streams.notices, *([unmarked] if unmarked else [])),
         frame_rate=rate,
     )
 
@@ -188,16 +193,16 @@ def open_sink(
     """Begin the output; arguments and errors as for `check_sink`, which it repeats.
 
     Args:
-        comment: which engines ran, for outputs that hold metadata.
+        comment: which engines ran; written where the output has a place for it.
     """
     kind = kind_of_sink(target, config.container)
     info = _without_alpha(info, config)
     if kind == "sequence":
-        return _open_sequence(target, media, info, config, overwrite)
+        return _open_sequence(target, media, info, config, overwrite, comment)
     if kind == "gif":
-        return _open_gif(Path(target), media, info, config, overwrite)
+        return _open_gif(Path(target), media, info, config, overwrite, comment)
     if kind in ("pipe", "y4m"):
-        return _open_y4m(target, media, info, config, overwrite)
+        return _open_y4m(target, media, info, config, overwrite, comment)
     path = Path(target)
     info, rate = _paced(media, info, config, muxer_of(path, config.container))
     writer = VideoWriter(
@@ -217,7 +222,9 @@ def open_sink(
     return ConstantRate(writer, rate) if config.cfr and rate is not None else writer
 
 
-def _open_sequence(target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool) -> Sink:
+def _open_sequence(
+    target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool, comment: str
+) -> Sink:
     found = sequence_target(target)
     assert found is not None
     folder, pattern = found
@@ -226,25 +233,25 @@ def _open_sequence(target: str | Path, media: MediaInfo, info: StreamInfo, confi
     first, _ = pts_range(media, config.start, config.duration)
     shift = Fraction(0) if first is None else first * media.video.time_base
     if not config.cfr:
-        return SequenceSink(folder, pattern, media, info, plan, shift, overwrite)
+        return SequenceSink(folder, pattern, media, info, plan, shift, overwrite, comment)
     rate = cfr_rate(media, config)
     info = replace(info, time_base=1 / rate, frame_rate=rate)
-    return ConstantRate(SequenceSink(folder, pattern, media, info, plan, shift, overwrite), rate)
+    return ConstantRate(SequenceSink(folder, pattern, media, info, plan, shift, overwrite, comment), rate)
 
 
-def _open_gif(target: Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool) -> Sink:
+def _open_gif(target: Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool, comment: str) -> Sink:
     check_target(target, media.path, overwrite, container=config.container, extensions={".gif"})
     plan = plan_gif(media, info, config)
-    sink = GifSink(target, media, info, plan, overwrite)
+    sink = GifSink(target, media, info, plan, overwrite, comment)
     return sink if plan.rate is None else ConstantRate(sink, plan.rate, from_zero=True)
 
 
-def _open_y4m(target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool) -> Sink:
+def _open_y4m(target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool, comment: str) -> Sink:
     path = None if str(target) == "-" else Path(target)
     if path is None:
         require_pipe()
     else:
         check_target(path, media.path, overwrite, container=config.container, extensions={".y4m"})
     plan = plan_y4m(media, info, config, settle_rate(media, config, "y4m"))
-    sink = Y4mSink(path, media, info, plan, overwrite)
+    sink = Y4mSink(path, media, info, plan, overwrite, comment)
     return ConstantRate(sink, plan.rate, from_zero=True) if config.cfr else sink

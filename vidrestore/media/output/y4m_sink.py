@@ -29,6 +29,7 @@ from vidrestore.errors import (
 )
 from vidrestore.media.convert import FromRGB
 from vidrestore.media.input.probe import MediaInfo
+from vidrestore.media.output.mark import y4m_word
 from vidrestore.media.output.own_check import compared, report
 from vidrestore.media.output.picture_sink import Intake, refuse_encoding, refuse_hdr, refuse_streams, words_lost
 from vidrestore.media.output.target import PendingFile, storage_error
@@ -185,6 +186,7 @@ class Y4mSink:
         info: the picture as it leaves the engines.
         plan: from `plan_y4m`.
         overwrite: replace an existing file.
+        comment: which engines ran; goes into the header, as far as it has room.
 
     Raises:
         StorageError: the disk is full, or nobody reads the pipe any more.
@@ -192,8 +194,10 @@ class Y4mSink:
         VerificationError: from `finish`; nothing is left under the name.
     """
 
-    def __init__(self, target: Path | None, media: MediaInfo, info: StreamInfo, plan: Y4mPlan, overwrite: bool) -> None:
-        self.notices = plan.notices
+    def __init__(
+        self, target: Path | None, media: MediaInfo, info: StreamInfo, plan: Y4mPlan, overwrite: bool, comment: str = ""
+    ) -> None:
+        self._notices = plan.notices
         self.shift = Fraction(0)
         self._target, self._plan = target, plan
         self._name = "standard output" if target is None else str(target)
@@ -209,6 +213,8 @@ class Y4mSink:
             full_range=color.full_range,
             sample_aspect_ratio=written.sample_aspect_ratio,
         )
+        self._mark, cut = y4m_word(self._header.line(), comment)
+        self._notices += (cut,) if cut else ()
         self._from_rgb = FromRGB(written.width, written.height, plan.pixel_format, color)
         self._tick = info.time_base
         self._digest, self._frames, self._bytes = hashlib.sha256(), 0, 0
@@ -231,6 +237,11 @@ class Y4mSink:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know of the output, so far."""
+        return (*self._notices, *self._intake.lost)
+
     def write(self, frame: Frame) -> None:
         """Write one picture; it has to come at the rate that was settled."""
         if self._outlet is None:
@@ -239,7 +250,7 @@ class Y4mSink:
         self._check_time(frame)
         samples = b"".join(pack(self._from_rgb(pixels)))
         if not self._frames:
-            self._put(self._header.line())
+            self._put(self._first_line())
         self._put(b"FRAME\n")
         self._put(samples)
         self._digest.update(samples)
@@ -292,6 +303,9 @@ class Y4mSink:
         if self._pending is not None:
             self._pending.discard()
 
+    def _first_line(self) -> bytes:
+        return self._header.line().removesuffix(b"\n") + self._mark + b"\n"
+
     def _check_time(self, frame: Frame) -> None:
         moment = frame.pts * frame.time_base
         self._begin = moment if self._begin is None else self._begin
@@ -332,6 +346,8 @@ class Y4mSink:
         assert self._pending is not None
         digest, frames = hashlib.sha256(), 0
         with self._pending.path.open("rb") as file:
+            line = file.readline()
+            file.seek(0)
             header = Header.read(file)
             try:
                 while (samples := read_frame(file, header)) is not None:
@@ -342,5 +358,6 @@ class Y4mSink:
         return [
             compared("frames found", self._frames, frames),
             compared("header", self._header.line().decode().strip(), header.line().decode().strip()),
+            compared("mark", self._first_line().decode().strip(), line.decode().strip()),
             compared("sha256 of all pixels", self._digest.hexdigest(), digest.hexdigest()),
         ]

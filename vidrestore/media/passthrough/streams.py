@@ -311,7 +311,8 @@ def _text_of(sample: bytes) -> str:
 
 
 def _name(stream: StreamSummary) -> str:
-    return str(stream).capitalize()
+    name = str(stream)
+    return name[:1].upper() + name[1:]
 
 
 # -- trial ------------------------------------------------------------------------------------------------------

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 from vidrestore.media.input.probe import Chapter, MediaInfo
+from vidrestore.media.output.mark import MARK, read_mark
 from vidrestore.media.passthrough.metadata import free_keys, lost_keys
 from vidrestore.media.passthrough.streams import kind_of
 from vidrestore.media.proof.check_streams import same_language, timecodes_of
 from vidrestore.media.proof.findings import Finding, listed
 from vidrestore.media.proof.inventory import Inventory, StreamContent, container_of, family
-from vidrestore.media.proof.promise import MARK, Promise, PromisedChapter
+from vidrestore.media.proof.promise import Promise, PromisedChapter
 
 __all__ = ["check_chapters", "check_mark", "check_words"]
 
@@ -131,14 +132,13 @@ def _beyond(key: str, found: MediaInfo) -> bool:
 
 
 def check_mark(promise: Promise, found: MediaInfo) -> Iterator[Finding]:
-    """Whether the comment says that the picture was restored, and by what."""
-    comment = next((value for key, value in found.metadata.items() if key.lower() == "comment"), "")
-    start = comment.rfind(MARK)
-    if start >= 0:
-        yield Finding("mark", MARK, comment[start:])
+    """Whether the file says that the picture was restored, and by what."""
+    mark = read_mark(found)
+    if mark:
+        yield Finding("mark", MARK, mark)
     elif promise.mark:
-        told = "The comment that says which engines ran is missing in the written file."
+        told = "The mark that says which engines ran is missing in the written file."
         yield Finding("mark", MARK, "missing", "differs", told, "the mark")
     elif not promise.binding:
-        told = "The file does not carry the mark of vidrestore: another program wrote it, or its comment was removed."
+        told = "The file does not carry the mark of vidrestore: another program wrote it, or it was removed."
         yield Finding("mark", MARK, "missing", "note", told)
