@@ -35,9 +35,9 @@ def _write_picture(container: Any, stream: Any, index: int, pts: int, time_base:
     container.mux(stream.encode(frame))
 
 
-def _safe(codec: str, options: dict[str, str]) -> dict[str, str]:
+def _safe(codec: str, options: dict[str, str], width: int) -> dict[str, str]:
     """x265 without its block tree, which writes past its memory where pictures are small."""
-    if codec != "libx265":
+    if codec != "libx265" or width > 48:
         return options
     return {**options, "x265-params": f"{options.get('x265-params', 'log-level=error')}:cutree=0"}
 
@@ -76,7 +76,7 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
         path = tmp_path / name
         free = {"movflags": "use_metadata_tags"} if path.suffix in (".mp4", ".mov") and metadata else {}
         with av.open(str(path), "w", container_options=free) as container:
-            video: Any = container.add_stream(codec, rate=25, options=_safe(codec, options or {}), time_base=time_base)
+            video: Any = container.add_stream(codec, rate=25, options=_safe(codec, options or {}, size[0]), time_base=time_base)
             video.width, video.height, video.pix_fmt = *size, pixel_format
             for tag, value in (tags or {}).items():
                 setattr(video.codec_context, tag, value)

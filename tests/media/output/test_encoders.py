@@ -369,8 +369,10 @@ def test_captions_are_written(tmp_path: Path, codec: str, container: str) -> Non
         ("a.mkv", "ffv1", False),
         ("a.mov", "prores", False),
         ("a.mkv", "h264", True),
-    ]
-    + [("a.gif", "auto", False), ("a.y4m", "auto", False), ("frames/%03d.png", "auto", False)],
+        ("a.gif", "auto", False),
+        ("a.y4m", "auto", False),
+        ("frames/%03d.png", "auto", False),
+    ],
 )
 def test_lost_captions_are_told_with_the_first(
     tmp_path: Path, make_clip: Callable[..., Path], name: str, codec: str, kept: bool

@@ -234,8 +234,7 @@ def test_text_goes_along(texts: Callable[[str], Path], restore: Restore, tmp_pat
     written = {"mp4": "mov_text", "mov": "mov_text", "webm": "webvtt", "mkv": "subrip" if codec == "mov_text" else codec}[name]
     streams = [stream for stream in probe(target).streams if stream.type == "subtitle"]
     assert [stream.codec for stream in streams] == [written, written]
-    # QuickTime's own list of languages, which is all that FFmpeg writes in mov, knows German as `ger` only.
-    assert [stream.language for stream in streams] == [None if name == "mov" else "deu", "eng"]
+    assert [stream.language for stream in streams] == ["deu", "eng"]
     assert [any("converted" in notice for notice in report.notices)] == [written != codec]
     for number in range(2):
         assert cues_of(target, tmp_path, number) == cues_of(source, tmp_path, number)

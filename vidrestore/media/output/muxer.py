@@ -20,6 +20,7 @@ from vidrestore.media.output.containers import Container
 from vidrestore.media.output.mark import held_in_stream, marked_packet, service
 from vidrestore.media.output.matroska import display_size, write_display_size
 from vidrestore.media.output.pace import picture_times
+from vidrestore.media.output.quicktime import write_languages
 from vidrestore.media.passthrough.metadata import (
     file_metadata,
     free_keys,
@@ -103,6 +104,7 @@ class Muxer:
         self._file: av.container.OutputContainer | None = None
         self._copier: StreamCopier | None = None
         self._decoding: int | None = None
+        self._languages: dict[int, str] = {}  # by the index of the written stream
         self._track = 1  # number of the picture's track, in Matroska's counting
 
     @property
@@ -164,6 +166,8 @@ class Muxer:
         self._copy_until(None)
         self._file.close()
         self._file = None
+        if self._container.muxer == "mov":
+            write_languages(self._path, self._languages)
         aspect = self._info.sample_aspect_ratio
         if self._container.muxer in ("matroska", "webm") and aspect is not None and aspect != 1:
             write_display_size(self._path, self._track, display_size(self._info.width, self._info.height, aspect))
@@ -233,6 +237,7 @@ class Muxer:
 
     def _describe_picture(self, picture: Any, summary: StreamSummary, words: dict[str, str]) -> None:
         picture.metadata.update(self._with_timecode(stream_metadata(summary, self._strip_location)) | words)
+        self._languages[picture.index] = summary.language or ""
         picture.disposition = _disposition(summary)
         attached = (track for track in self.tracks.values() if isinstance(track.output, av.stream.AttachmentStream))
         self._track = picture.index + 1 - sum(1 for _ in attached)
@@ -260,6 +265,7 @@ class Muxer:
             stream.codec_context.codec_tag = self._plan.tags[summary.index]
         stream.metadata.clear()
         stream.metadata.update(metadata)
+        self._languages[stream.index] = summary.language or ""
         stream.disposition = _disposition(summary)
         track = CopiedStream(summary, stream, stream.index, converted, converter=converter)
         self.tracks[summary.index] = track

@@ -68,12 +68,12 @@ def check_words(promise: Promise, found: Inventory, partners: Mapping[int, Strea
     where = family(found.media)
     container = container_of(found.media)
     gone = [(a, b) for a, b in pairs if not same_language(a.language, b.language)]
-    # QuickTime has a list of languages of its own (QuickTime File Format, language codes), mp4 three letters for each.
+    # mp4 and mov have three letters for each; many programs write mov with QuickTime's old list, which lacks most.
     beyond = all(
         container is None
-        or where == "mov"
+        or (where == "mov" and not promise.binding)
         or kind_of(a) not in container.languages
-        or (where == "mp4" and len(str(a.language)) != 3)
+        or (where in ("mp4", "mov") and len(str(a.language)) != 3)
         for a, _ in gone
     )
     yield _together("languages", [f"{a.language} of stream {a.index}" for a, _ in gone], "language", beyond, where)
