@@ -177,6 +177,25 @@ def test_avi_cannot_say_what_is_not_played(sounding: Callable[..., Path], restor
     assert any("sets its decoder going (1 packet)" in notice for notice in report.notices)
 
 
+def test_played_sound_before_the_first_picture_is_told(restore: Restore, tmp_path: Path) -> None:
+    """With B-frames AVI's first picture shows one later than its header says: sound of 24 ms packets is 40 ms ahead."""
+    words = {"c:v": "mpeg4", "bf": 2, "c:a": "mp3", "write_xing": 0}
+    source = judge(picture(), tone(), path=tmp_path / "in.avi", **words)
+    _, target, report = restore(source, "out.avi", codec="ffv1")
+    assert len(packets_of(source, "audio")) - len(packets_of(target, "audio")) == 2
+    assert "Stream 1 begins before the picture; what is over by then is left out (packets: 2)." in report.notices
+
+
+def test_sound_that_begins_between_ticks_of_the_picture(restore: Restore, tmp_path: Path) -> None:
+    """1/15360 s and 1/44100 s together need a movie timescale of 11,289,600."""
+    late = ffmpeg.input("sine=d=0.6:r=44100", f="lavfi", itsoffset=0.137).audio
+    source = judge(picture(rate="30"), late, path=tmp_path / "in.mp4", **{"c:v": "libx264", "c:a": "aac"})
+    _, target, report = restore(source)
+    assert report.pts_exact
+    times = [[pts for pts, _ in packets_of(path, "audio")] for path in (source, target)]
+    assert times[0] == times[1] and times[0][0] not in (None, 0)
+
+
 @pytest.mark.parametrize("late", [-0.3, 0.3])
 def test_avi_cannot_say_when_sound_begins(sounding: Callable[..., Path], tmp_path: Path, late: float) -> None:
     clip = str(sounding("ac3"))

@@ -432,3 +432,23 @@ def test_frames_closer_than_the_clock_ticks(tmp_path: Path) -> None:
     assert differing(report) == set()
     verdict, sentence = rows_of(report)["frame times"]
     assert verdict == "note" and sentence.startswith("1 frames share the time of the one before")
+
+
+def test_chroma_of_full_height_has_no_upper_and_lower_place(tmp_path: Path) -> None:
+    picture = ["-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.4", "-pix_fmt", "yuv422p"]
+    judge(*picture, "-c:v", "mpeg2video", tmp_path / "in.mpg")  # read as topleft
+    judge("-i", tmp_path / "in.mpg", *X264, "-chroma_sample_location", "left", tmp_path / "out.mp4")
+    assert "chroma location" not in differing(compare(tmp_path / "in.mpg", tmp_path / "out.mp4"))
+    judge("-i", tmp_path / "in.mpg", *X264, "-pix_fmt", "yuv420p", "-chroma_sample_location", "left", tmp_path / "half.mp4")
+    assert "chroma location" in differing(compare(tmp_path / "in.mpg", tmp_path / "half.mp4"))
+
+
+def test_sound_before_a_picture_without_timestamps(tmp_path: Path) -> None:
+    """AVI starts all streams together: what only sets the decoder going is not played, and left out."""
+    both = ["-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=1", "-f", "lavfi", "-i", "sine=d=1"]
+    judge(*both, *X264, "-bf", "0", tmp_path / "in.mp4")
+    copied = ["-i", tmp_path / "in.mp4", "-map", "0", "-c", "copy", "-bsf:a"]
+    judge(*copied, "noise=drop=eq(n\\,0)", tmp_path / "played.avi")
+    assert "stream 1" not in differing(compare(tmp_path / "in.mp4", tmp_path / "played.avi"))
+    judge(*copied, "noise=drop=lt(n\\,2)", tmp_path / "less.avi")
+    assert "stream 1" in differing(compare(tmp_path / "in.mp4", tmp_path / "less.avi"))

@@ -36,7 +36,8 @@ from vidrestore.types import StreamInfo
 
 __all__ = ["Muxer", "Span"]
 
-_LARGEST_TIMESCALE = 10_000_000
+_LARGEST_TIMESCALE = (1 << 31) - 1
+"""What the muxer takes; pictures in 1/15360 s with sound of 44.1 kHz need 11,289,600."""
 _REORDERING = 4
 """Pictures by which decoding may run ahead of display, at most, in what our encoders write."""
 _TRANSPORT_CLOCK = Fraction(1 << 33, 90000)

@@ -107,6 +107,7 @@ class StreamCopier:
         self.shift = shift
         self._begin: Fraction | None = None  # of the picture, where all streams begin together
         self._damaged: dict[int, int] = {}
+        self._early: dict[int, int] = {}  # packets of sound that is played, but before the picture begins, by source index
         self._broke_off = ""
         self._container: av.container.InputContainer | None = None
         self._packets: Iterator[av.Packet] = iter(())
@@ -147,6 +148,10 @@ class StreamCopier:
             if count > 1
             else f"1 packet of stream {index} is damaged; it is copied as it is."
             for index, count in sorted(self._damaged.items())
+        ]
+        said += [
+            f"Stream {index} begins before the picture; what is over by then is left out (packets: {count})."
+            for index, count in sorted(self._early.items())
         ]
         return (*said, *([self._broke_off] if self._broke_off else []))
 
@@ -212,6 +217,8 @@ class StreamCopier:
                 self._damaged[packet.stream.index] = self._damaged.get(packet.stream.index, 0) + 1
             if self._within(packet):
                 yield packet
+            elif self._together and self._first is None:
+                self._count_early(packet)
 
     def _within(self, packet: av.Packet) -> bool:
         ticks = packet.pts if packet.pts is not None else packet.dts
@@ -229,6 +236,14 @@ class StreamCopier:
         if self._together and self._tracks[index].source.type == "audio":
             first, length = self._begin, length / 2
         return (first is None or begin + length > first) and (self._end is None or begin < self._end)
+
+    def _count_early(self, packet: av.Packet) -> None:
+        """Remember sound that goes missing; what lies before a stream's own beginning is not played in the source either."""
+        source = self._tracks[packet.stream.index].source
+        if source.type != "audio" or packet.pts is None or self._begin is None:
+            return
+        if packet.pts >= (source.start or 0) and packet.pts * packet.time_base < self._begin:
+            self._early[source.index] = self._early.get(source.index, 0) + 1
 
     def _place(self, packet: av.Packet) -> list[av.Packet]:
         """Move a packet to its output stream and time; converts and counts it."""

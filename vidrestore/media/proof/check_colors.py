@@ -22,6 +22,8 @@ _TAGGING_CODECS = frozenset({"h264", "hevc", "av1", "prores", "mpeg2video"})
 """Codecs whose own headers name primaries and transfer."""
 _CHROMA_CODECS = frozenset({"h264", "hevc"})
 """Codecs whose headers hold the place of the chroma samples whatever it is."""
+_SIDES = {"left": 0, "topleft": 0, "bottomleft": 0, "center": 1, "top": 1, "bottom": 1}
+"""Where chroma samples lie across, in half a luma sample (H.273, figure 1)."""
 _IMAGE_RGB = re.compile(r"(rgb|bgr|gbr|pal|monob|monow)")
 
 
@@ -111,8 +113,10 @@ def _chroma_location(promise: Promise, found: MediaInfo) -> Finding:
         return Finding(*cells)
     if wanted is None and written == "left":
         return Finding(*cells, "note", "The source does not say where its chroma samples lie; left is what it is taken for.")
-    subsampled = _chroma_steps(found.video.pixel_format) != (1, 1)
-    if not subsampled:
+    across, down = _chroma_steps(found.video.pixel_format)
+    if down == 1 and _SIDES.get(wanted or "left") == _SIDES.get(written or "left"):
+        return Finding(*cells, "note", "Chroma of full height lies on the lines of the picture: only left or centre matters.")
+    if across == down == 1:
         return Finding(*cells, "note", "Written with full chroma resolution, which needs no chroma location.")
     if found.video.codec not in _CHROMA_CODECS:
         return Finding(*cells, "note", f"{found.video.codec} does not hold the chroma location {wanted}.")

@@ -145,7 +145,7 @@ def _times(
         return
     tick, name = content.summary.time_base, f"times of stream {stream.source.index}"
     # One rounding, to the container's clock. A shift that had to be found is known to a tick only, and rounds once more.
-    slack = tick / 2 if not shift else tick + stream.time_base / 2
+    slack = tick / 2 if not shift else tick + tick / 2 + stream.time_base / 2
     container = container_of(found.media)
     if container is not None and container.constant_rate:
         slack = max(tick, Fraction(1024, 48000))  # no times, only counts: within a usual packet of sound

@@ -145,11 +145,14 @@ def container_of(media: MediaInfo) -> Container | None:
     return FORMATS.get(family(media))
 
 
-def take_inventory(media: MediaInfo, start: float = 0.0, duration: float | None = None, *, written: bool = False) -> Inventory:
+def take_inventory(
+    media: MediaInfo, start: float = 0.0, duration: float | None = None, *, written: bool = False, together: bool = False
+) -> Inventory:
     """Read all packets of a file, or those that a run with `start` and `duration` takes from it.
 
     `written`: it is an output. Where its container has no timestamps, its pictures are counted, and the n-th is due at n
     times the length of one; of a source it is the decoder that says.
+    `together`: what it is held against has no timestamps, so that sound begins with the packet nearest to the picture.
 
     The range follows the copying of streams: a packet belongs to it when it is shown for a moment of it; other pictures
     begin with their first key picture.
@@ -162,7 +165,8 @@ def take_inventory(media: MediaInfo, start: float = 0.0, duration: float | None 
         with VideoDecoder(media, start, duration):  # refuses where the damage lies in the range
             pass
     span = _Span.of(media, start, duration)
-    readers = {stream.index: _Reader(stream, span) for stream in media.streams if stream.index != media.video_index}
+    begin = _beginning(media, span) if together else None
+    readers = {stream.index: _Reader(stream, span, begin) for stream in media.streams if stream.index != media.video_index}
     pictures = _Pictures(media, written)
     with open_input(media) as container:
         for stream in container.streams:
@@ -274,6 +278,12 @@ class _Span:
         return (self.first is None or finish > self.first) and (self.end is None or begin < self.end)
 
 
+def _beginning(media: MediaInfo, span: _Span) -> Fraction | None:
+    """Seconds at which the picture begins, by the range or the header."""
+    picture = media.streams[media.video_index]
+    return span.first if span.first is not None or picture.start is None else picture.start * picture.time_base
+
+
 class _Pictures:
     """Collects the restored stream's timestamps, and whether they can be believed."""
 
@@ -332,10 +342,10 @@ class _Pictures:
 
 
 class _Reader:
-    """Counts and digests one stream's packets."""
+    """Counts and digests one stream's packets; `begin`: sound that is mostly over by then (seconds) does not count."""
 
-    def __init__(self, summary: StreamSummary, span: _Span) -> None:
-        self._span = span
+    def __init__(self, summary: StreamSummary, span: _Span, begin: Fraction | None = None) -> None:
+        self._span, self._begin = span, begin
         self._whole = hashlib.sha256()
         self._first_key: int | None = None
         self._opening = None if span.first is None else round(span.first / summary.time_base)
@@ -373,7 +383,10 @@ class _Reader:
                 self._first_key = ticks
             if self._first_key is None or ticks < self._first_key:
                 return False
-        return self._span.holds(begin, (ticks + max(packet.duration or 0, 1)) * packet.time_base)
+        length = max(packet.duration or 0, 1) * packet.time_base
+        if self._begin is not None and self.content.summary.type == "audio" and begin + length / 2 <= self._begin:
+            return False
+        return self._span.holds(begin, begin + length)
 
     def finished(self) -> StreamContent:
         self.content.content = self._whole.hexdigest()

@@ -140,10 +140,11 @@ def compare(
     ):
         container = container_of(here.media)
         options = _Options(start, duration, tuple(drop_streams), strip_location, cfr, bit_depth, container)
-        promise = options.promise(_content(there, start, duration))
+        together = container is not None and container.constant_rate
+        promise = options.promise(_content(there, start, duration, together=together))
         written = _whole_copy(lambda: _content(here, written=True))
         if not cfr and not same_pictures(promise, written.pictures):
-            promise = options.promise(_content(there, start, duration, decoded=True))
+            promise = options.promise(_content(there, start, duration, decoded=True, together=together))
             if not same_pictures(promise, written.pictures):
                 written = _whole_copy(lambda: _content(here, written=True, decoded=True))
         return examine(promise, written)
@@ -181,12 +182,18 @@ def _opened(address: str | Path | MediaInfo, frame_rate: str | None, protocols: 
 
 
 def _content(
-    source: Source, start: float = 0.0, duration: float | None = None, *, written: bool = False, decoded: bool = False
+    source: Source,
+    start: float = 0.0,
+    duration: float | None = None,
+    *,
+    written: bool = False,
+    decoded: bool = False,
+    together: bool = False,
 ) -> Inventory:
     """Files are read by packet, unless `decoded`; images and y4m have no packets to read."""
     if not isinstance(source, FileSource):
         return watch(source, start, duration)
-    content = take_inventory(source.media, start, duration, written=written)
+    content = take_inventory(source.media, start, duration, written=written, together=together)
     if not decoded or content.pictures.decoded:
         return content
     return replace(content, pictures=decode_timeline(source.media, start, duration))
