@@ -81,10 +81,6 @@ class SubtitleConverter:
         self._clock, self._time_base = max(self._clock, cue.begin), packet.time_base
         return settled
 
-    def flush(self) -> list[av.Packet]:
-        """What is left when the source has ended."""
-        return [self._packet(part, self._time_base) for part in self._until(None)]
-
     def due(self, moment: Fraction | None) -> list[av.Packet]:
         """What is settled when nothing of the source comes before `moment` (seconds), None for no limit."""
         if not self._showing:

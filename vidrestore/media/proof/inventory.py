@@ -120,7 +120,7 @@ class Inventory:
     media: MediaInfo
     pictures: Timeline
     streams: tuple[StreamContent, ...]
-    """In the order of `media.passthrough.streams`; the restored picture's has no packets counted."""
+    """In the order of `media.streams`; the restored picture's has no packets counted."""
     decoding_span: Fraction = Fraction(0)
     """Seconds from the first picture's decoding time to the end of the last one's."""
 
