@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -286,3 +287,67 @@ def test_what_an_entry_says() -> None:
     assert str(Damage(3, None, tick, "missing", "why", 4)) == "frames 3 to 6 missing: why"
     assert str(Damage(3, None, tick, "missing", "why", None)) == "from frame 3 on an unknown number is missing: why"
     assert Damage(3, 75, tick, "concealed", "why").as_dict()["seconds"] == 3.0
+
+
+@pytest.mark.parametrize("at", range(3, 24, 4))
+def test_no_thread_hands_out_a_picture_before_its_error(make_clip: Make, tmp_path: Path, at: int) -> None:
+    """With frame threads FFmpeg returns a picture whose checksum is wrong, and the error with the next packet only."""
+    options = {"x265-params": "log-level=error:keyint=100:hash=1"}
+    sound = make_clip("sound.mkv", codec="libx265", frames=25, size=(160, 128), options=options)
+    path = changed(sound, tmp_path / "hurt.mkv", lambda number, data: noise(number, data, at))
+    reached = []
+    for threads in (1, 2, 4):
+        with pytest.raises(DamagedVideoError) as caught:
+            decode(path, threads=threads)
+        reached.append((caught.value.index, caught.value.seconds))
+    assert len(set(reached)) == 1 and reached[0][0] is not None
+
+
+def indexed(content: bytes, table: bytes, at: int, value: int) -> bytes:
+    """An mp4 file with 32 bits of the first `table` overwritten, `at` bytes behind its name."""
+    begin = content.index(table) + at
+    return content[:begin] + value.to_bytes(4, "big") + content[begin + 4 :]
+
+
+@pytest.mark.parametrize(
+    ("table", "at", "value", "left"),
+    [(b"stsz", 12, 4, 4), (b"stts", 12, 1 << 30, 12), (b"stsc", 16, 0, 1)],
+    ids=["sizes", "times", "places"],
+)
+def test_an_index_that_lists_fewer_pictures_than_it_times(
+    make_clip: Make, tmp_path: Path, table: bytes, at: int, value: int, left: int
+) -> None:
+    """FFmpeg plays what is listed, and says nothing of the rest."""
+    path = tmp_path / "hurt.mp4"
+    path.write_bytes(indexed(make_clip(options={"bf": "0"}).read_bytes(), table, at, value))
+    info = probe(path)
+    assert info.video.frames == left  # what space is reserved for
+    with pytest.raises(DamagedVideoError, match=r"times for .* places for"):
+        decode(path)
+    frames, damage = decode(path, on_damage="conceal")
+    assert len(frames) == left
+    assert damage[-1].kind == "missing" and damage[-1].index == left
+    if left > 1:
+        within, nothing = decode(path, duration=0.04)
+        assert len(within) == 1 and nothing == ()
+
+
+def test_sound_that_the_index_lists_no_places_for(make_clip: Make, tmp_path: Path) -> None:
+    content = make_clip(audio=True).read_bytes()
+    sound = content.rindex(b"stsz")
+    path = tmp_path / "hurt.mp4"
+    path.write_bytes(content[:sound] + indexed(content[sound:], b"stsz", 12, 3))
+    with pytest.raises(DamagedVideoError, match=r"stream 1 \(audio\) and places for 3"):
+        decode(path)
+    assert len(decode(path, on_damage="conceal")[0]) == 12
+
+
+def test_a_duration_that_no_file_of_its_size_can_have(make_clip: Make, tmp_path: Path) -> None:
+    """The estimate of what will be written rests on the number of pictures: it must not fill the disk by a lie."""
+    content = make_clip("clip.mkv").read_bytes()
+    at = content.index(b"\x44\x89\x88") + 3  # Duration, a float of 64 bits
+    path = tmp_path / "hurt.mkv"
+    path.write_bytes(content[:at] + struct.pack(">d", 1e12) + content[at + 8 :])
+    info = probe(path)
+    assert info.duration == pytest.approx(1e9) and info.video.frames is None
+    assert len(decode(path)[0]) == 12

@@ -320,7 +320,8 @@ class VideoDecoder:
         decoder = open_decoder(stream, self.info, self._limits, self._threads, frame_threads)
         settling = seek_to is not None and self._seek(container, stream, seek_to)
         ledger = Ledger(self.info.codec)
-        for slot in self._matched(container, stream, decoder, ledger):
+        slots = self._matched(container, stream, decoder, ledger)
+        for slot in _forewarned(slots, ledger) if frame_threads else chain.from_iterable(slots):
             settling = settling and (slot.picture is None or slot.reason is not None)
             if not settling:
                 if slot.picture is not None and self._on_damage == "conceal":
@@ -336,8 +337,8 @@ class VideoDecoder:
 
     def _matched(
         self, container: av.container.InputContainer, stream: av.VideoStream, decoder: Decoder, ledger: Ledger
-    ) -> Iterator[Slot]:
-        """Every packet through the decoder, every picture through the ledger."""
+    ) -> Iterator[list[Slot]]:
+        """Every packet through the decoder, every picture through the ledger: what is settled by each packet."""
         context = decoder.context
         checksums = Ffv1Checksums() if self.info.codec == "ffv1" else None
         for packet in self._packets(container, stream, ledger):
@@ -347,11 +348,11 @@ class VideoDecoder:
             if checksums is not None and checksums.damaged(bytes(packet)):
                 reason = reason or "a checksum in it does not match"
             number = ledger.send(packet, reason)
-            for picture in self._pictures_of(context, packet, number, ledger):
-                yield from ledger.arrive(picture)
-        for picture in self._pictures_of(context, None, -1, ledger):
-            yield from ledger.arrive(picture)
-        yield from ledger.finish()
+            pictures = self._pictures_of(context, packet, number, ledger)
+            yield [slot for picture in pictures for slot in ledger.arrive(picture)]
+        pictures = self._pictures_of(context, None, -1, ledger)
+        yield [slot for picture in pictures for slot in ledger.arrive(picture)]
+        yield list(ledger.finish())
 
     def _packets(
         self, container: av.container.InputContainer, stream: av.VideoStream, ledger: Ledger
@@ -461,6 +462,23 @@ class VideoDecoder:
         return LimitExceededError(
             f"Decoding frame {self._delivered} of {self.media.path} takes longer than {self._limits.decode_seconds:g} s."
         )
+
+
+def _forewarned(slots: Iterator[list[Slot]], ledger: Ledger) -> Iterator[Slot]:
+    """Moments settled by each packet, those of one packet held until the next has passed the decoder.
+
+    With frame threads FFmpeg hands out a damaged picture first, and only when asked again the error that belongs to it. So a
+    complaint comes as a gap before what is held.
+    """
+    held: list[Slot] = []
+    complaints = 0
+    for settled in slots:
+        if ledger.complaints > complaints:
+            complaints = ledger.complaints
+            yield Slot(None, None, None, ledger.complaint, gap=True)
+        yield from held
+        held = settled
+    yield from held
 
 
 def _reason(error: Exception) -> str:

@@ -71,7 +71,9 @@ class Ledger:
         self._held: list[tuple[int, Slot]] = []
         self._fields: set[int] = set()
         self._given_up: set[int] = set()
-        self._complaint: str | None = None
+        self.complaint: str | None = None
+        """The decoder's latest, without a full stop."""
+        self.complaints = 0
         self._told = False
 
     def send(self, packet: av.Packet, reason: str | None = None) -> int:
@@ -91,7 +93,8 @@ class Ledger:
 
     def fail(self, number: int, reason: str) -> None:
         """The decoder refused packet `number`, or, if it works with several threads, one shortly before."""
-        self._complaint = reason
+        self.complaint = reason
+        self.complaints += 1
         if number in self._pending:
             self._pending[number].reason = reason
 
@@ -123,8 +126,8 @@ class Ledger:
         for number, sent in sorted(self._pending.items(), key=lambda item: (item[1].pts is None, item[1].pts or 0, item[0])):
             yield from self._lost(number, sent)
         self._pending.clear()
-        if self._complaint is not None and not self._told:
-            yield Slot(None, None, None, self._complaint, gap=True)
+        if self.complaint is not None and not self._told:
+            yield Slot(None, None, None, self.complaint, gap=True)
 
     def _settle(self, patience: int) -> Iterator[Slot]:
         """Let go of held pictures, in the order they came, as long as no earlier moment may still be filled."""
@@ -170,11 +173,11 @@ class Ledger:
         if second_field or (sent.packet is not None and not shows_picture(self._codec, bytes(sent.packet))):
             return
         untimed = sent.pts is None and self.timed
-        if untimed and number < UNTIMED_PATIENCE and sent.reason is None and self._complaint is None:
+        if untimed and number < UNTIMED_PATIENCE and sent.reason is None and self.complaint is None:
             self.left_out += 1  # cut out of a longer file: Matroska cannot even say when they were shown
             return
         self._told = True
-        reason = sent.reason or self._complaint or "the decoder gave no picture for it"
+        reason = sent.reason or self.complaint or "the decoder gave no picture for it"
         # Without a moment of its own it can have a place only where pictures are shown one after the other, without any.
         yield Slot(None, sent.pts, sent.duration, reason, gap=untimed)
 

@@ -6,7 +6,7 @@ import math
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ __all__ = ["Chapter", "MediaInfo", "StreamSummary", "open_input", "probe", "requ
 
 _CARRIERS = {"http": ("tcp",), "https": ("tls", "tcp"), "ftp": ("tcp",), "rtmp": ("tcp",)}
 """Protocols that FFmpeg needs below others."""
+_SMALLEST_PICTURE = 8
+"""Bytes in a file: a packet that repeats the picture before, and where it lies."""
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0", b"[playlist]", b"RTSPtext", b"rtsptext")
 """How files begin that name others: for the sentence only, since none of them is on FFmpeg's list of formats."""
 
@@ -255,7 +257,9 @@ def probe(path: str | Path, *, limits: LimitsConfig | None = None, protocols: tu
         declared = declared_of(stream)
         crop, dolby = declared.crop, declared.dolby_vision
         first = look_at_first(container, stream, limits)
+        size = path.stat().st_size if local else max(0, container.size)
         video = _describe_video(container, stream, first, declared)
+        video = replace(video, frames=_believable(video.frames, container, stream, size))
         truncation = find_truncation(path, container, stream) if local else None
         return MediaInfo(
             path=path,
@@ -267,7 +271,7 @@ def probe(path: str | Path, *, limits: LimitsConfig | None = None, protocols: tu
             metadata=dict(container.metadata),
             start_time=Fraction(container.start_time or 0, av.time_base),
             duration=container.duration / av.time_base if container.duration else None,
-            size_bytes=path.stat().st_size if local else max(0, container.size),
+            size_bytes=size,
             display_matrix=first.display_matrix,
             unmarked_field_order=unmarked_field_order(video.codec, int(stream.codec_context.field_order)),
             interlaced=first.fields or stream.codec_context.field_order in tags.INTERLACED_FIELD_ORDERS,
@@ -370,6 +374,13 @@ def _describe_video(
         sample_aspect_ratio=Fraction(aspect) if aspect else None,
         alpha=first.alpha,
     )
+
+
+def _believable(frames: int | None, container: av.container.InputContainer, stream: av.VideoStream, size: int) -> int | None:
+    """The header's number of pictures, but not more than mp4 and mov list; None if the file is too small to hold so many."""
+    if frames and "mp4" in container.format.name.split(","):
+        frames = min(frames, len(stream.index_entries) or frames)
+    return None if frames and size and frames * _SMALLEST_PICTURE > size else frames
 
 
 def _layout(stream: av.VideoStream) -> av.VideoFormat:

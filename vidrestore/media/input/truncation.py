@@ -1,7 +1,8 @@
 """Is a file cut short? Answered from its header, before hours of work are spent on it.
 
 mp4 and mov list the place of every sample, Matroska and AVI state their length; all three can be held against the
-file's size. Other containers do not tell; there the decoder's own complaints must do.
+file's size. The lists of mp4 and mov may be cut short themselves. Other containers do not tell; there the decoder's own
+complaints must do.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+
+from vidrestore.media.input.sample_tables import counted_samples
 
 __all__ = ["Truncation", "find_truncation"]
 
@@ -36,7 +39,12 @@ def find_truncation(path: Path, container: av.container.InputContainer, stream: 
     size = path.stat().st_size
     names = container.format.name.split(",")
     if "mp4" in names:
-        return _missing_samples(stream, size) or _missing_elsewhere(container, stream, size)
+        return (
+            _missing_samples(stream, size)
+            or _missing_in_tables(path, stream, "pictures")
+            or _missing_elsewhere(container, stream, size)
+            or _missing_sound(path, container)
+        )
     if "matroska" in names:
         end = _matroska_end(path)
     elif "avi" in names:
@@ -69,6 +77,23 @@ def _missing_elsewhere(container: av.container.InputContainer, video: av.VideoSt
                 what = f"stream {stream.index} ({stream.type}) breaks off at {seconds:.3f} s"
                 return Truncation(f"The file is cut short: {what}.", pictures=False, seconds=seconds)
     return None
+
+
+def _missing_in_tables(path: Path, stream: av.VideoStream | av.AudioStream, what: str) -> Truncation | None:
+    """mp4 and mov: fewer samples can be found than there are times for."""
+    counted = counted_samples(path, stream.id)
+    if counted is None or counted[1] >= counted[0]:
+        return None
+    times, places = counted
+    entries = stream.index_entries
+    last = entries[len(entries) - 1].timestamp if len(entries) else 0
+    sentence = f"The file is cut short: its index has times for {times} {what} and places for {places}."
+    return Truncation(sentence, pictures=stream.type == "video", seconds=float(last * (stream.time_base or 0)))
+
+
+def _missing_sound(path: Path, container: av.container.InputContainer) -> Truncation | None:
+    found = (_missing_in_tables(path, entry, f"packets of stream {entry.index} (audio)") for entry in container.streams.audio)
+    return next((truncation for truncation in found if truncation), None)
 
 
 def _matroska_end(path: Path) -> int | None:
