@@ -141,7 +141,7 @@ class _AtFrame(VidrestoreError):
 
 
 class DamagedVideoError(MediaError, _AtFrame):
-    next_step = "Use --on-damage conceal, repair the file, or restore the sound part with --start and --duration."
+    next_step = "Use --on-damage conceal, repair the file, or restore the undamaged part with --start and --duration."
 
 
 class UnknownCodecError(MediaError):

@@ -85,6 +85,7 @@ def test_unknown_codec(desk: Desk, refused: Refused) -> None:
 
 def test_missing_folder(desk: Desk, refused: Refused) -> None:
     assert "folder" in refused(desk.restore(output=desk.folder / "nowhere" / "a.mp4"), 6)
+    assert "is a file" in refused(desk.restore(output=desk.source / "a.mp4"), 6)
     refused(desk.restore("--json", desk.folder / "nowhere" / "a.json"), 6)
 
 

@@ -49,7 +49,7 @@ def test_identity_from_file_to_file(desk: Desk) -> None:
     first, *_, line, verified = result.stdout.splitlines()
     assert f"{WIDTH}x{HEIGHT}, {FRAMES} frames | identity (torch, " in first
     assert "estimated from" in first and "disk about" in first
-    assert f"restored.mp4: {FRAMES} frames, " in line and "fps" in line
+    assert f"restored.mp4: {FRAMES} frames in " in line and "frames a second" in line
     assert verified.startswith(f"Verified: {FRAMES} frames, timestamps exactly")
     assert stamps(desk.output) == stamps(desk.source)
     assert sound(desk.output) == sound(desk.source)
@@ -179,6 +179,12 @@ def test_flags_of_the_media_become_settings() -> None:
     assert run.encode.bit_depth == 10 and run.encode.options == {"tune": "film", "aq-mode": "3"}
     assert run.on_damage == "conceal" and run.cfr and run.frame_rate == "30000/1001" and not run.deinterlace
     assert settle(overrides({**DEFAULTS, "bit_depth": "auto"})).encode.bit_depth == "auto"
+
+
+def test_a_rate_without_effect_is_refused(desk: Desk) -> None:
+    result = desk.restore("--rate", "30")
+    assert result.exit_code == 2 and "--rate has no effect" in result.stderr and "--cfr" in result.stderr
+    assert desk.restore("--rate", "30", "--cfr").exit_code == 0
 
 
 def test_pictures_and_json_do_not_share_stdout(desk: Desk) -> None:

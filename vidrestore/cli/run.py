@@ -41,7 +41,9 @@ CHOICES = "--flare, --day, --night, --sr 2, --engine ID, or a --preset or --conf
 @click.option(
     "--encoder-option", type=KEY_VALUE, metavar="KEY=VALUE", multiple=True, help="Of the encoder itself; may be given again."
 )
-@click.option("--drop-streams", metavar="LIST", multiple=True, help="Leave out streams: 2,5 or audio,subtitle,data,cover,alpha.")
+@click.option(
+    "--drop-streams", metavar="LIST", multiple=True, help="Leave out streams: 2,5 or audio,subtitle,data,cover,chapters,alpha."
+)
 @click.option("--cfr", is_flag=True, help="Repeat and leave out frames to reach a constant rate.")
 @click.option("--rate", "frame_rate", metavar="FPS", help="Of image sequences, and of --cfr: 25 or 30000/1001.")
 @click.option("--deinterlace", is_flag=True, help="Make whole pictures of fields.")
@@ -151,8 +153,13 @@ def progress_bar(plan: Plan, shown: bool) -> Iterator[Callable[[Progress], None]
 
 def report(result: Result, quiet: bool, to_stderr: bool = False) -> None:
     """The last lines: what was written, how it was checked, and warnings, which --quiet does not silence."""
+    from vidrestore.pipeline.plan import clock
+
     if not quiet:
-        click.echo(f"{result.output}: {result.frames} frames, {result.fps:.2f} fps", err=to_stderr)
+        click.echo(
+            f"{result.output}: {result.frames} frames in {clock(result.seconds)} ({result.fps:.2f} frames a second)",
+            err=to_stderr,
+        )
         click.echo(result.verification_line, err=to_stderr)
     for line in damage_lines(result.damage):
         click.secho(f"Damage: {line}", err=True, fg="yellow")

@@ -139,6 +139,8 @@ class Job:
             raise UsageError("No engine was asked for.", "Name at least one: flare, day, night, sr or an engine's id.")
         self._source = open_source(self.source, limits=config.limits, protocols=config.protocols, frame_rate=config.frame_rate)
         media = self._source.media
+        if config.frame_rate and not config.cfr and media.container not in ("image2", "yuv4mpegpipe"):
+            raise UsageError(f"--rate has no effect on {self.source}, which has timestamps.", "Add --cfr, or leave it out.")
         if media.interlaced and not config.deinterlace:
             require_restorable(media)
         check_sink(self.output, media, media.video, config, self._overwrite)

@@ -67,6 +67,8 @@ def check_place(target: Path, source: Path | None, overwrite: bool = False) -> N
 
 def _check_place(target: Path, source: Path | None, overwrite: bool) -> None:
     folder = target.parent
+    if folder.is_file():
+        raise FolderMissingError(f"{folder} is a file, not a folder.", "Choose another output.")
     if not folder.is_dir():
         raise FolderMissingError(f"There is no folder {folder}.")
     if source is not None and target.exists() and source.exists() and target.samefile(source):
