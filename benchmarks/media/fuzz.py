@@ -1,6 +1,7 @@
 """Hostile and broken files: damaged variants of real ones through the whole of `vidrestore run`.
 
-    python -m benchmarks.media.fuzz [--variants 2000] [--seed 1] [--data FOLDER] [--jobs 2] [--json FILE]
+    python -m benchmarks.media.fuzz [--variants 2000] [--seed 1] [--data FOLDER] [--jobs 2] [--json FILE] [--keep FOLDER]
+    python -m benchmarks.media.fuzz --seed 1 --only 888 --keep FOLDER
 
 Each variant is one file with bytes flipped, cut off, swapped or zeroed, or its header hit: which file and how follows from
 the seed and the variant's number alone. Every other one runs with --on-damage conceal. Worker processes run them, so that a
@@ -11,9 +12,11 @@ hangs        it was not done after the time limit
 tracebacks   an error that is none of vidrestore.errors left the program
 partial      something lay in the output's folder though the run failed, or more than the output though it succeeded
 undocumented an exit code that vidrestore.errors does not name
+blamed       an exit code that blames the engine, the machine or the disk (4, 5, 6) for what is in the file
 unverified   the output was written and then did not pass its own check
 
-Writes benchmarks/results/media_fuzz.json, unless --json names another file.
+Writes benchmarks/results/media_fuzz.json, unless --json names another file. --only runs one variant, keeps it, prints what the
+program said of it, and writes no results.
 """
 
 from __future__ import annotations
@@ -37,12 +40,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SOURCES", "Finding", "Source", "Tally", "damage", "fuzz", "main"]
+__all__ = ["SOURCES", "Finding", "Source", "Tally", "damage", "fuzz", "main", "only"]
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "media_fuzz.json"
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 EXIT_CODES = frozenset({0, 1, 2, 3, 4, 5, 6, 130})
 """What vidrestore.errors documents."""
+BLAMED = {4: "an engine", 5: "the machine", 6: "the disk"}
+"""Exit codes that no input alone may cause."""
 VARIANTS_PER_WORKER = 50
 """Then it is started anew: what one file did to the process cannot be blamed on one far behind it."""
 UNFORESEEN = "Something unforeseen went wrong"
@@ -241,6 +246,8 @@ def judge(answer: dict[str, Any], folder: Path, output: Path) -> list[tuple[str,
         found.append(("tracebacks", said[-400:]))
     if code not in EXIT_CODES:
         found.append(("undocumented", f"exit code {code}: {said[-300:]}"))
+    if code in BLAMED:
+        found.append(("blamed", f"{BLAMED[code]} is blamed: {said[-300:]}"))
     if code != 0 and VerificationError.next_step in said:
         found.append(("unverified", said[-400:]))
     left = {path.name for path in folder.iterdir()} - ({output.name} if code == 0 else set())
@@ -321,10 +328,27 @@ def _one(
     return answer, seconds, [Finding(number, source.path.name, name, on_damage, *what) for what in found]
 
 
+def only(sources: Sequence[Source], number: int, seed: int, keep: Path | None) -> list[Finding]:
+    """Run variant `number` alone and print what came of it; `keep`: a folder for it, whatever that is."""
+    *_, job = _variants(sources, number + 1, seed)
+    _, source, on_damage = job
+    name, content = damage(source.path.read_bytes(), seed, number)
+    if keep is not None:
+        (keep / f"{number}{source.path.suffix}").write_bytes(content)
+    idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+    with tempfile.TemporaryDirectory(prefix="fuzz") as scratch:
+        answer, seconds, findings = _one(number, source, on_damage, seed, Path(scratch), idle, 60.0, None)
+    while not idle.empty():
+        idle.get().close()
+    print(f"variant {number}: {source.path.name}, {name}, --on-damage {on_damage}, --duration {source.duration}; {seconds:.1f} s")
+    print(answer)
+    return findings
+
+
 def report(tally: Tally, seed: int, sources: Sequence[Source]) -> dict[str, Any]:
     from benchmarks.machine import about
 
-    kinds = ("crashes", "hangs", "tracebacks", "partial", "undocumented", "unverified")
+    kinds = ("crashes", "hangs", "tracebacks", "partial", "undocumented", "blamed", "unverified")
     return {
         "machine": about(),
         "seed": seed,
@@ -346,6 +370,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--keep", type=Path, help="folder for the variants that went wrong")
+    parser.add_argument("--only", type=int, metavar="N", help="run variant N alone and tell what the program said")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
@@ -356,6 +381,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"the data folder lacks {', '.join(absent)}")
     if options.keep is not None:
         options.keep.mkdir(parents=True, exist_ok=True)
+    if options.only is not None:
+        findings = only(sources, options.only, options.seed, options.keep)
+        print(*(f"{finding.kind}: {finding.detail}" for finding in findings), sep="\n")
+        return 1 if findings else 0
     tally = fuzz(sources, options.variants, options.seed, jobs=options.jobs, keep=options.keep)
     said = report(tally, options.seed, sources)
     options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.media.fuzz import DAMAGES, EXIT_CODES, Source, Worker, damage, fuzz, judge
+from benchmarks.media.fuzz import DAMAGES, EXIT_CODES, Source, Worker, damage, fuzz, judge, only
 from vidrestore.errors import VerificationError
 
 Make = Callable[..., Path]
@@ -54,10 +54,19 @@ def test_what_counts_as_wrong(tmp_path: Path) -> None:
     assert [kind for kind, _ in judge({"code": 1, "said": "Something unforeseen went wrong: X"}, tmp_path, output)] == [
         "tracebacks"
     ]
+    assert [kind for kind, _ in judge({"code": 6, "said": "vidrestore: X is full."}, tmp_path, output)] == ["blamed"]
     assert [kind for kind, _ in judge({"code": 3, "said": VerificationError.next_step}, tmp_path, output)] == ["unverified"]
     assert [kind for kind, _ in judge({"code": 0, "said": ""}, tmp_path, output)] == ["partial"]  # success without a file
     (tmp_path / ".restored.1.part.mkv").touch()
     assert [kind for kind, _ in judge({"code": 3, "said": ""}, tmp_path, output)] == ["partial"]
+
+
+@pytest.mark.timeout(120)
+def test_one_variant_alone(make_clip: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = Source(make_clip())
+    assert only([source, source], 7, 5, tmp_path) == []
+    assert (tmp_path / "7.mp4").read_bytes() == damage(source.path.read_bytes(), 5, 7)[1]
+    assert "variant 7: clip.mp4" in capsys.readouterr().out
 
 
 @pytest.mark.timeout(120)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from PIL import Image
 
 from tests.media.boxes import SAMPLE_ENTRY, box, with_more
 from vidrestore.errors import MediaError, NotAVideoError, NoVideoStreamError, SourceMissingError, UnknownCodecError
+from vidrestore.media import VideoDecoder
 from vidrestore.media.input.probe import probe
 
 Make = Callable[..., Path]
@@ -156,8 +158,6 @@ def test_vp9_and_vp8_keep_their_transparency(tmp_path: Path, ffmpeg: Callable[..
     """FFmpeg's own decoders drop it; the opacity is compared with what the judge drew."""
     import numpy as np
 
-    from vidrestore.media import VideoDecoder
-
     for codec in ("libvpx-vp9", "libvpx"):
         path = tmp_path / f"{codec}.webm"
         ramp = "testsrc2=s=64x48:r=25:d=0.2,format=yuva420p,geq=lum='lum(X,Y)':cb='cb(X,Y)':cr='cr(X,Y)':a='4*X'"
@@ -249,8 +249,6 @@ def matroska_cropped(source: Path, target: Path, left: int, top: int) -> Path:
 def test_matroskas_crop_is_applied(tmp_path: Path, ffmpeg: Callable[..., None]) -> None:
     import numpy as np
 
-    from vidrestore.media import VideoDecoder
-
     whole = tmp_path / "whole.mkv"
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.2,setsar=4/3", "-c:v", "libx264", whole)
     cropped = matroska_cropped(whole, tmp_path / "cropped.mkv", 7, 3)
@@ -284,8 +282,6 @@ def test_a_crop_of_everything_is_refused(tmp_path: Path, ffmpeg: Callable[..., N
 @pytest.mark.parametrize("size", [(66, 50), (63, 49), (1, 1)])
 def test_odd_sizes(tmp_path: Path, ffmpeg: Callable[..., None], codec: str, size: tuple[int, int]) -> None:
     """The codec's own cropping to whole blocks is undone; odd and tiny pictures need 4:4:4."""
-    from vidrestore.media import VideoDecoder
-
     if codec == "libx265" and size == (1, 1):
         codec = "ffv1"  # x265 makes no pictures below 16x16
     path = tmp_path / "odd.mkv"
@@ -299,8 +295,6 @@ def test_odd_sizes(tmp_path: Path, ffmpeg: Callable[..., None], codec: str, size
 
 
 def test_8k(tmp_path: Path, ffmpeg: Callable[..., None]) -> None:
-    from vidrestore.media import VideoDecoder
-
     path = tmp_path / "8k.mp4"
     ffmpeg("-f", "lavfi", "-i", "color=red:s=7680x4320:r=25:d=0.04", "-c:v", "libx264", "-preset", "ultrafast", path)
     with VideoDecoder(path) as decoder:
@@ -319,6 +313,29 @@ def test_aspect_and_flips(make_clip: Make, tmp_path: Path, ffmpeg: Callable[...,
         one = 1 << 16
         assert info.display_matrix is not None
         assert (info.display_matrix[0], info.display_matrix[4]) == ((-one, one) if flip == "hflip" else (one, -one))
+
+
+@pytest.mark.parametrize("ending", ["avi", "mov", "mkv"])
+def test_side_data_that_pyav_has_no_name_for(make_clip: Make, tmp_path: Path, ending: str) -> None:
+    """EXIF in Motion JPEG, as cameras write it: its orientation is kept, and every picture comes."""
+    tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)  # orientation 6: turn clockwise by 90 degrees
+    exif = b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\0\0" + tiff
+    plain, path = make_clip("plain.mkv", codec="mjpeg", pixel_format="yuvj420p"), tmp_path / f"camera.{ending}"
+    with av.open(str(plain)) as old, av.open(str(path), "w") as new:
+        template = old.streams.video[0]
+        stream = new.add_stream_from_template(template, opaque=True)
+        for packet in (packet for packet in old.demux(template) if packet.size):
+            payload = bytes(packet)
+            copy = av.Packet(payload[:2] + exif + payload[2:])
+            copy.pts, copy.dts, copy.time_base, copy.stream = packet.pts, packet.pts, packet.time_base, stream
+            copy.duration, copy.is_keyframe = packet.duration, True
+            new.mux(copy)
+    with av.open(str(path)) as container, pytest.raises(ValueError, match="not a valid Type"):
+        assert next(container.decode(video=0)).side_data
+    info = probe(path)
+    assert info.video.rotation == -90
+    with VideoDecoder(info) as decoder:
+        assert len(list(decoder)) == 12
 
 
 def test_a_display_matrix_that_is_no_turn_is_said(make_clip: Make, tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from itertools import pairwise
+
 import av
 import av.error
+import av.filter
 from av.codec.context import Flags
 from av.sidedata.sidedata import Type
 
@@ -18,6 +22,9 @@ _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """FFmpeg's own decoders of these leave out the second stream of pictures that holds the opacity (`BlockAdditional`)."""
 _MARKS_FIELDS = frozenset({"h264", "hevc", "mpeg2video", "mpeg4", "vc1", "wmv3", "prores", "dnxhd", "dvvideo", "ffv1", "mjpeg"})
 """Codecs whose pictures say themselves whether they are made of fields."""
+_LAST_TYPE = max(int(kind.value) for kind in Type)  # type: ignore[call-overload]
+_NEWER_TYPES = range(_LAST_TYPE + 1, _LAST_TYPE + 9)
+"""FFmpeg's numbers of side data (libavutil/frame.h) for which PyAV has no name, and some that FFmpeg has not given yet."""
 _CHECK = {"err_detect": "crccheck+explode"}
 """FFmpeg checks sums only if asked to; without `explode` a wrong one would be logged and no more."""
 _HEVC_PICTURE_HASH = b"\x50\x01\x84"
@@ -85,7 +92,24 @@ def transparent_decoder(stream: av.VideoStream) -> av.VideoCodecContext | None:
 def side_data(picture: av.VideoFrame, name: str) -> bytes | None:
     """Side data of a picture by FFmpeg's name of it (`A53_CC`); None if it has none."""
     try:
-        found = picture.side_data.get(Type[name])  # type: ignore[call-overload]
-    except ValueError:  # PyAV 18 cannot list the side data of a picture if it does not know all of their types
-        return None
+        known = picture.side_data
+    except ValueError:  # PyAV 18 cannot list any if one is of a type that it does not know
+        known = _with_known_side_data(picture).side_data
+    found = known.get(Type[name])  # type: ignore[call-overload]
     return None if found is None else bytes(found)
+
+
+def _with_known_side_data(picture: av.VideoFrame) -> av.VideoFrame:
+    """The same picture without side data of types newer than PyAV's list, such as EXIF; its pixels are not copied."""
+    graph = av.filter.Graph()
+    layout = {"width": picture.width, "height": picture.height, "format": picture.format.name}
+    nodes = [graph.add_buffer(**layout, time_base=picture.time_base or Fraction(1, av.time_base))]  # type: ignore[arg-type]
+    nodes += [graph.add("sidedata", f"mode=delete:type={number}") for number in _NEWER_TYPES]
+    nodes.append(graph.add("buffersink"))
+    for one, other in pairwise(nodes):
+        one.link_to(other)
+    graph.configure()
+    nodes[0].push(picture)
+    pulled = nodes[-1].pull()
+    assert isinstance(pulled, av.VideoFrame)
+    return pulled
