@@ -36,7 +36,7 @@ def test_a_whole_copy(desk: Desk, copy: Path) -> None:
     header, _, first, *_ = result.stdout.splitlines()
     assert header.split() == ["what", "expected", "found", "verdict"]
     assert first.split() == ["frames", "12", "12", "ok"]
-    assert result.stdout.endswith("Nothing was lost.\n")
+    assert result.stdout.endswith("Nothing was lost (what the pictures show is not compared).\n")
     assert "mark: The file does not carry the mark of vidrestore" in result.stdout and not result.stderr
 
 
@@ -44,7 +44,7 @@ def test_a_loss(desk: Desk, silent: Path) -> None:
     result = desk.run("verify", desk.source, silent)
     assert result.exit_code == 3
     assert "stream 1: Stream 1 audio aac und is missing in the written file." in result.stdout
-    assert "Lost or changed: stream 1 audio aac und." in result.stdout
+    assert result.output.count("Lost or changed: stream 1 audio aac und.") == 1
     told = [line for line in result.stderr.splitlines() if line.startswith("vidrestore: ")]
     assert len(told) == 1 and "is not a whole copy of" in told[0] and "stream 1 audio aac und" in told[0]
 

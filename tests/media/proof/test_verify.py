@@ -15,7 +15,7 @@ from vidrestore.media import MediaInfo, VerifyReport, VideoDecoder, VideoWriter
 from vidrestore.media.input.damage import Damage
 from vidrestore.media.input.probe import open_input, probe
 from vidrestore.media.passthrough.remux import CopiedStream
-from vidrestore.media.proof.findings import Finding
+from vidrestore.media.proof.findings import Finding, StreamCheck
 from vidrestore.media.proof.verify import compare, verify
 
 Make = Callable[..., Path]
@@ -199,9 +199,10 @@ def test_pts_in_one_array(make_clip: Make, expected: list[tuple[int, Fraction]])
 def test_the_report_is_for_people_and_programs(make_clip: Make, expected: list[tuple[int, Fraction]]) -> None:
     path = make_clip()
     report = verify(probe(path), path, expected, shift=Fraction(1, 10), notices=("A note.",))
-    assert report.lines()[-1] == "A note." and "all timestamps moved by -0.100 s" in report.lines()
+    assert report.lines()[-1] == "A note." and "everything begins 0.100 s earlier" in report.lines()
     told = json.loads(json.dumps(report.as_dict()))
-    assert told["verdict"] == "note" and told["lost"] == "Nothing was lost."
+    assert report.lines()[0] == "12 frames, distances between timestamps exactly the source’s"
+    assert told["verdict"] == "note" and told["lost"].startswith("Nothing was lost")
     assert {"name", "expected", "found", "verdict", "sentence", "loss"} == set(told["rows"][0])
 
 
@@ -252,3 +253,32 @@ def test_one_picture_in_a_transport_stream(make_clip: Make, restore: Restore) ->
     """Its demuxer has but one time to guess a rate from, and states thousands of pictures a second."""
     _, target, report = restore(make_clip(frames=1, pts=[0]), "out.ts")
     assert report.frames == 1 and target.is_file()
+
+
+def test_a_converted_subtitle_is_not_told_as_copied(make_clip: Make, restore: Restore) -> None:
+    source = make_clip("words.mkv", subtitles=[(100, 300, "Hello"), (200, 400, "Both"), (420, 470, "Bye")])
+    _, target, report = restore(source, "out.mp4")
+    told = "stream 1 (subtitle subrip): converted to mov_text, 3 lines, same words and times"
+    assert told in report.lines()
+    assert told in compare(source, target).lines()
+    _, _, kept = restore(source, "out.mkv")
+    assert "stream 1 (subtitle subrip): 3 packets, same bytes" in kept.lines()
+
+
+def test_a_constant_rate_is_told_as_one(make_clip: Make, through: Callable[..., VerifyReport], tmp_path: Path) -> None:
+    source = make_clip(pts=[0, 512, 1100, 1536, 3072])
+    told = through(source, tmp_path / "out.mp4", cfr=True, frame_rate="25").lines()
+    assert told[0].endswith("pictures at a constant rate of 25 a second"), told
+    assert any(line.startswith("To reach 25 frames a second, ") for line in told)
+    assert through(source, tmp_path / "own.mp4").lines()[0] == "5 frames, timestamps exactly the source’s"
+
+
+def test_one_is_not_many() -> None:
+    check = StreamCheck(2, "audio", "aac", None, 1, "")
+    report = VerifyReport(1, 0, 0, True, 0, 1, -0.023, (check,), 1, 1)
+    assert report.lines() == [
+        "1 frame, distances between timestamps exactly the source’s",
+        "everything begins 0.023 s later, sound and picture alike",
+        "stream 2 (audio aac): 1 packet, same bytes",
+        "1 chapter",
+    ]

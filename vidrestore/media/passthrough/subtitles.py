@@ -65,6 +65,8 @@ class SubtitleConverter:
         self._showing: list[_Cue] = []
         self._clock = 0
         self._time_base = Fraction(1, 1000)
+        self.texts = 0
+        """Taken so far: as many as the source has; where they overlap, more packets come of them."""
 
     def convert(self, packet: av.Packet) -> list[av.Packet]:
         """The packets that are settled by one more of the source, in its time base; nothing for an empty one."""
@@ -73,6 +75,7 @@ class SubtitleConverter:
         text = self._text(packet)
         if not text:
             return []
+        self.texts += 1
         cue = _Cue(packet.pts, packet.pts + max(1, packet.duration or 0), text)
         if self._codec != "mov_text":
             return [self._packet(cue, packet.time_base)]

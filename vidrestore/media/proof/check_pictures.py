@@ -7,7 +7,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from vidrestore.media.passthrough.streams import kind_of
-from vidrestore.media.proof.findings import Finding
+from vidrestore.media.proof.findings import Finding, counted, were
 from vidrestore.media.proof.inventory import Inventory, StreamContent, Timeline, family
 from vidrestore.media.proof.promise import Promise
 from vidrestore.media.proof.timing import Alignment, largest_error, milliseconds, steady_interval
@@ -33,21 +33,21 @@ def _frame_count(promise: Promise, found: Timeline, shift: Fraction, alignment: 
     wanted, written = len(promise.pictures), len(found)
     if wanted == written:
         return Finding("frames", str(wanted), str(written))
-    sentence = f"{wanted} frames of {promise.path.name} went in, {written} were written"
+    sentence = f"{counted(wanted, 'frame')} of {promise.path.name} went in, {written} {were(written)} written"
     if written < wanted:
         at = alignment.missing[0] if alignment.missing else written
         sentence += f"; the first that is missing is frame {at} ({_moment(promise.pictures, at, shift)})."
-        loss = f"{wanted - written} of {wanted} frames"
+        loss = f"{wanted - written} of {counted(wanted, 'frame')}"
     else:
         at = alignment.extra[0] if alignment.extra else wanted
         sentence += f"; the first that is too many is frame {at} ({_moment(found, at)})."
-        loss = f"{written - wanted} frames too many"
+        loss = f"{counted(written - wanted, 'frame')} too many"
     return Finding("frames", str(wanted), str(written), "differs", sentence, loss)
 
 
 def _frame_times(promise: Promise, found: Timeline, shift: Fraction, alignment: Alignment) -> Finding:
     tick = found.time_base
-    clock = f"{len(promise.pictures)} times"
+    clock = counted(len(promise.pictures), "time")
     together = sum(one == other for one, other in pairwise(found.pts))
     both_ways = bool(alignment.missing and alignment.extra)  # frames that are only lost, or only too many, are counted already
     if both_ways:
@@ -58,7 +58,8 @@ def _frame_times(promise: Promise, found: Timeline, shift: Fraction, alignment: 
         told += f"; {len(alignment.missing)} of {len(promise.pictures)} frames are off{off}."
         return Finding("frame times", clock, f"{len(alignment.missing)} off{off}", "differs", told, "the frames' times")
     if together:
-        told = f"{together} frames share the time of the one before: the file's clock ticks every {milliseconds(tick)} only."
+        shares = "1 frame shares" if together == 1 else f"{together} frames share"
+        told = f"{shares} the time of the one before: the file's clock ticks every {milliseconds(tick)} only."
         return Finding("frame times", clock, f"at most {milliseconds(alignment.worst)} off", "note", told)
     if alignment.worst == 0:
         return Finding("frame times", clock, f"{alignment.common} exact")

@@ -9,7 +9,7 @@ from fractions import Fraction
 from vidrestore.media.input.probe import MediaInfo, StreamSummary
 from vidrestore.media.passthrough.remux import NO_PTS
 from vidrestore.media.passthrough.streams import kind_of
-from vidrestore.media.proof.findings import Finding, StreamCheck
+from vidrestore.media.proof.findings import Finding, StreamCheck, counted, were
 from vidrestore.media.proof.inventory import Inventory, StreamContent, Words, container_of
 from vidrestore.media.proof.promise import Promise, PromisedStream
 from vidrestore.media.proof.timing import largest_error, milliseconds
@@ -92,30 +92,32 @@ def named(stream: StreamSummary) -> str:
 
 def _described(stream: PromisedStream) -> str:
     words = [kind_of(stream.source), stream.source.codec, stream.source.language]
-    return " ".join(word for word in words if word) + f", {stream.packets} packets"
+    return " ".join(word for word in words if word) + f", {counted(stream.packets, 'packet')}"
 
 
 def _payload(stream: PromisedStream, content: StreamContent, name: str) -> Finding:
     expected, packets = _described(stream), content.digest.packets
+    told_packets = counted(packets, "packet")
     samples = _SAMPLES.match(stream.codec) and stream.content is not None
     if content.digest.hexdigest() == stream.sha256 or (samples and content.content == stream.content):
         if not stream.converted:
-            return Finding(name, expected, f"{packets} packets, same bytes")
+            return Finding(name, expected, f"{told_packets}, same bytes")
         told = f"{named(stream.source)} was converted to {stream.codec}."
-        return Finding(name, expected, f"{stream.codec}, {packets} packets, as converted", "note", told)
+        return Finding(name, expected, f"{stream.codec}, {told_packets}, as converted", "note", told)
     if stream.words is not None and content.words is not None and content.summary.codec != stream.codec:
         return _words(stream, stream.words, content, content.words, name)
     if packets != stream.packets:
-        told = f"{stream.packets} packets of {stream.source} were copied, {packets} were found."
-        return Finding(name, expected, f"{packets} packets", "differs", told, f"packets of {stream.source}")
+        told = f"{counted(stream.packets, 'packet')} of {stream.source} {were(stream.packets)} copied, "
+        told += f"{packets} {were(packets)} found."
+        return Finding(name, expected, told_packets, "differs", told, f"packets of {stream.source}")
     told = f"The packets of {stream.source} were changed on the way."
-    return Finding(name, expected, f"{packets} packets, other bytes", "differs", told, f"{stream.source} (changed)")
+    return Finding(name, expected, f"{told_packets}, other bytes", "differs", told, f"{stream.source} (changed)")
 
 
 def _words(stream: PromisedStream, wanted: Words, content: StreamContent, written: Words, name: str) -> Finding:
     """A subtitle in another codec: the same words at the same times, joined where they overlap if the codec needs that."""
     codec = content.summary.codec
-    cells = name, _described(stream), f"{codec}, {len(written.texts)} texts"
+    cells = name, _described(stream), f"{codec}, {counted(len(written.texts), 'text')}"
     if wanted.texts == written.texts:
         told = f"{named(stream.source)} was converted to {codec}: words are the same, styles may not be."
         return Finding(*cells, "note", told)
@@ -152,19 +154,23 @@ def _times(
     if stream.pts is not None and len(stream.pts) == len(content.pts) and not _SAMPLES.match(stream.codec):
         worst, at = largest_error(stream.pts, stream.time_base, content.pts, tick, shift)
         timeless = sum(there != NO_PTS and here == NO_PTS for there, here in zip(stream.pts, content.pts, strict=True))
-        cells = name, f"{len(stream.pts)} times", "exact" if not worst else f"at most {milliseconds(worst)} off"
+        cells = name, counted(len(stream.pts), "time"), "exact" if not worst else f"at most {milliseconds(worst)} off"
         if worst <= slack and not timeless:
             yield Finding(*cells)
         else:
             told = (
-                f"{timeless} packets of {stream.source} lost their times."
+                f"{counted(timeless, 'packet')} of {stream.source} lost the time."
                 if timeless
                 else f"Packet {at} of {stream.source} is {milliseconds(worst)} away from its time."
             )
             yield Finding(*cells, "differs", told, f"times of {stream.source}")
     if stream.words is not None and content.words is not None:
         worst = _worst_of_lines(stream.words, stream.time_base, content.words, tick, shift)
-        cells = f"ends of stream {stream.source.index}", f"{len(stream.words.lines)} lines", f"at most {milliseconds(worst)} off"
+        cells = (
+            f"ends of stream {stream.source.index}",
+            counted(len(stream.words.lines), "line"),
+            f"at most {milliseconds(worst)} off",
+        )
         # A begin and a duration, each rounded.
         if worst <= 2 * slack:
             yield Finding(*cells)
@@ -203,6 +209,12 @@ def timecodes_of(media: MediaInfo) -> set[str]:
 
 def stream_check(stream: PromisedStream, partners: Mapping[int, StreamContent]) -> StreamCheck:
     """What the report says of a copied stream."""
-    digest = partners[stream.source.index].digest
-    source = stream.source
-    return StreamCheck(source.index, source.type, source.codec, source.language, digest.packets, digest.hexdigest())
+    content, source = partners[stream.source.index], stream.source
+    digest, converted = content.digest, None
+    if stream.converted:
+        converted = stream.codec
+    elif stream.words is not None and content.summary.codec != source.codec and digest.hexdigest() != stream.sha256:
+        converted = content.summary.codec
+    texts = 0 if converted is None else stream.texts
+    packets, sha256 = digest.packets, digest.hexdigest()
+    return StreamCheck(source.index, source.type, source.codec, source.language, packets, sha256, converted, texts)

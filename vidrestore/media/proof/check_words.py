@@ -10,7 +10,7 @@ from vidrestore.media.output.mark import MARK, read_mark
 from vidrestore.media.passthrough.metadata import free_keys, lost_keys
 from vidrestore.media.passthrough.streams import kind_of
 from vidrestore.media.proof.check_streams import same_language, timecodes_of
-from vidrestore.media.proof.findings import Finding, listed
+from vidrestore.media.proof.findings import Finding, counted, listed, were
 from vidrestore.media.proof.inventory import Inventory, StreamContent, container_of, family
 from vidrestore.media.proof.promise import Promise, PromisedChapter
 
@@ -27,7 +27,9 @@ def check_chapters(promise: Promise, found: MediaInfo, shift: Fraction) -> Itera
     wanted = len(promise.chapters) if promise.chapter_count is None else promise.chapter_count
     cells = "chapters", str(wanted), str(len(found.chapters))
     if wanted != len(found.chapters):
-        told = f"{wanted} chapters were to be written, {len(found.chapters)} were found."
+        told = (
+            f"{counted(wanted, 'chapter')} {were(wanted)} to be written, {len(found.chapters)} {were(len(found.chapters))} found."
+        )
         yield Finding(*cells, "differs", told, "the chapters")
         return
     yield Finding(*cells)
@@ -102,7 +104,7 @@ def _metadata(promise: Promise, found: MediaInfo) -> Finding:
     if label in timecodes_of(found):
         held["timecode"] = label
     gone = [key for key, value in promise.metadata.items() if not _kept(key, value, held)]
-    cells = "metadata", f"{len(promise.metadata)} words", f"{len(promise.metadata) - len(gone)} kept"
+    cells = "metadata", counted(len(promise.metadata), "word"), f"{len(promise.metadata) - len(gone)} kept"
     if not gone:
         return Finding(*cells)
     told = listed(sorted(gone))

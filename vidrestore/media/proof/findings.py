@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from vidrestore.media.input.damage import Damage
 
-__all__ = ["Finding", "StreamCheck", "Verdict", "VerifyReport", "listed"]
+__all__ = ["Finding", "StreamCheck", "Verdict", "VerifyReport", "counted", "listed", "were"]
 
 Verdict = Literal["ok", "note", "differs"]
+NOTHING_LOST = "Nothing was lost (what the pictures show is not compared)."
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,16 @@ class StreamCheck:
     packets: int
     sha256: str
     """Of the payloads, each preceded by its length."""
+    converted: str | None = None
+    """Codec of the written text where the subtitle was converted; None: the packets are the source's."""
+    texts: int = 0
+    """Of a converted subtitle: as many as the source has."""
+
+    def __str__(self) -> str:
+        name = f"stream {self.index} ({self.type} {self.codec})"
+        if self.converted is not None:
+            return f"{name}: converted to {self.converted}, {counted(self.texts, 'line')}, same words and times"
+        return f"{name}: {counted(self.packets, 'packet')}, same bytes"
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,8 @@ class VerifyReport:
     size_bytes: int
     notices: tuple[str, ...] = ()
     rows: tuple[Finding, ...] = ()
+    constant_rate: float | None = None
+    """Frames a second of the grid that pictures were repeated and left out for; None: the source's times were to be kept."""
 
     @property
     def verdict(self) -> Verdict:
@@ -80,9 +93,9 @@ class VerifyReport:
 
     @property
     def lost(self) -> str:
-        """One sentence: what was lost or changed, or that nothing was."""
+        """One sentence: what was lost or changed, or that nothing was, as far as it was compared."""
         losses = list(dict.fromkeys(row.loss or row.name for row in self.differing))
-        return f"Lost or changed: {listed(losses)}." if losses else "Nothing was lost."
+        return f"Lost or changed: {listed(losses)}." if losses else NOTHING_LOST
 
     def with_damage(self, damage: Iterable[Damage]) -> VerifyReport:
         """The same report with a note for each damaged place of the source that was restored nevertheless."""
@@ -94,20 +107,38 @@ class VerifyReport:
 
     def lines(self) -> list[str]:
         """A few lines for people."""
-        worst = f"rounded to the container's tick, at most {self.largest_pts_error * 1e3:.2f} ms off"
-        found = [f"{self.frames} frames, timestamps {'exactly the source’s' if self.pts_exact else worst}"]
+        found = [self._timing()]
         if self.shift:
-            found.append(f"all timestamps moved by {-self.shift:+.3f} s")
-        found += [
-            f"stream {check.index} ({check.type} {check.codec}): {check.packets} packets, same bytes" for check in self.streams
-        ]
+            alike = ", sound and picture alike" if any(check.type == "audio" for check in self.streams) else ""
+            found.append(f"everything begins {abs(self.shift):.3f} s {'earlier' if self.shift > 0 else 'later'}{alike}")
+        found += map(str, self.streams)
         if self.chapters:
-            found.append(f"{self.chapters} chapters")
+            found.append(counted(self.chapters, "chapter"))
         return [*found, *self.notices]
+
+    def _timing(self) -> str:
+        if self.constant_rate is not None:
+            rate = f"{self.constant_rate:.3f}".rstrip("0").rstrip(".")
+            return f"{counted(self.frames, 'picture')} at a constant rate of {rate} a second"
+        if not self.pts_exact:
+            worst = f"rounded to the container's tick, at most {self.largest_pts_error * 1e3:.2f} ms off"
+            return f"{counted(self.frames, 'frame')}, timestamps {worst}"
+        what = "distances between timestamps" if self.shift else "timestamps"
+        return f"{counted(self.frames, 'frame')}, {what} exactly the source’s"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {**asdict(self), "verdict": self.verdict, "lost": self.lost}
+
+
+def counted(number: int, noun: str) -> str:
+    """1 packet, 2 packets."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def were(number: int) -> str:
+    """The verb to a number."""
+    return "was" if number == 1 else "were"
 
 
 def listed(words: list[str]) -> str:

@@ -45,6 +45,8 @@ class PromisedStream:
     """Seconds of the first timestamp."""
     words: Words | None = None
     """Of a text subtitle; None: not known."""
+    texts: int = 0
+    """Of a text subtitle, before any conversion."""
     end: Fraction | None = None
     timecode: str | None = None
     """Label of the first picture, where the stream is a timecode track that is written anew."""
@@ -209,6 +211,7 @@ def _of_track(track: CopiedStream, place: int) -> PromisedStream:
         pts=track.moments,
         time_base=track.time_base,
         first=track.first,
+        texts=0 if track.converter is None else track.converter.texts,
         end=None if track.source.attached_picture else track.end,
         place=place,
     )
@@ -230,6 +233,7 @@ def _of_content(stream: StreamContent, opening: Fraction | None) -> PromisedStre
         time_base=summary.time_base,
         first=None if first is None else first * summary.time_base,
         words=stream.words,
+        texts=0 if stream.words is None else len(stream.words.texts),
         end=None if kind_of(summary) == "cover" else stream.end,
     )
 

@@ -91,7 +91,14 @@ def verify(
     report = examine(promise, found)
     if report.differing:
         raise VerificationError(report.differing[0].sentence)
-    return replace(report, notices=notices)
+    return replace(report, notices=notices, constant_rate=_grid(source, info))
+
+
+def _grid(source: MediaInfo, info: StreamInfo | None) -> float | None:
+    """The rate that pictures were put to: then, and only then, a tick of theirs is one picture, unlike the source's."""
+    if info is None or info.frame_rate is None or info.time_base == source.video.time_base:
+        return None
+    return float(info.frame_rate) if info.time_base * info.frame_rate == 1 else None
 
 
 def _of_own_file(limits: LimitsConfig) -> LimitsConfig:
