@@ -125,3 +125,18 @@ def test_verdicts_have_colours() -> None:
     painted = coloured(VerifyReport(2, 0, 1, True, 0, 1, 0, (), 0, 1, rows=rows))
     assert painted.endswith(click.style("differs", fg="red"))
     assert click.style("ok", fg="green") in painted
+
+
+def test_a_damaged_source_and_its_concealed_copy(desk: Desk) -> None:
+    damaged, out = desk.folder / "damaged.mkv", desk.folder / "out" / "concealed.mkv"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(desk.source), "-c", "copy", str(damaged)]
+    subprocess.run(command, check=True)
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[: len(content) * 2 // 3])
+    desk.source = damaged
+    assert desk.restore("--on-damage", "conceal", output=out).exit_code == 0
+    result = desk.run("verify", damaged, out)
+    assert result.exit_code == 3 and "--on-damage conceal, say so here, too" in result.stderr
+    result = desk.run("verify", damaged, out, "--on-damage", "conceal")
+    assert result.exit_code == 0, result.output
+    assert "The source is damaged" in result.stdout

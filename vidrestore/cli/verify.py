@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from vidrestore.cli.reports import check_json_target, table, write_json
 from vidrestore.cli.run import words
 from vidrestore.cli.values import TIME
-from vidrestore.errors import VerificationError
+from vidrestore.errors import DamagedVideoError, VerificationError
 
 if TYPE_CHECKING:
     from vidrestore.media.proof.findings import VerifyReport
 
 HEADER = ("what", "expected", "found", "verdict")
 COLOURS = {"ok": "green", "note": "yellow", "differs": "red"}
+
+CONCEALED = "If OUT was made with --on-damage conceal, say so here, too; else name the sound part with --start and --duration."
 
 
 @click.command("verify")
@@ -29,6 +31,12 @@ COLOURS = {"ok": "green", "note": "yellow", "differs": "red"}
 )
 @click.option("--strip-location", is_flag=True, help="OUT was to leave out GPS metadata and location tracks.")
 @click.option("--cfr", is_flag=True, help="OUT was to have a constant frame rate.")
+@click.option(
+    "--on-damage",
+    type=click.Choice(["stop", "conceal"]),
+    default="stop",
+    help="conceal: OUT was made so; the damage of IN is listed as notes.  [default: stop]",
+)
 @click.option("--rate", metavar="FPS", help="Frames a second of images without timecodes: 25, 30000/1001.")
 @click.option("--protocols", metavar="LIST", multiple=True, help="FFmpeg protocols that IN may be read by.  [default: file]")
 @click.option("--bit-depth", type=click.Choice(["8", "10", "12"]), help="Bits a sample asked for.  [default: those of IN]")
@@ -41,6 +49,7 @@ def command(
     drop_streams: tuple[str, ...],
     strip_location: bool,
     cfr: bool,
+    on_damage: Literal["stop", "conceal"],
     rate: str | None,
     protocols: tuple[str, ...],
     bit_depth: str | None,
@@ -54,18 +63,23 @@ def command(
     check_json_target(json_file, source, target)
     from vidrestore.media.proof.verify import compare
 
-    report = compare(
-        source,
-        target,
-        start=start,
-        duration=duration,
-        drop_streams=words(drop_streams),
-        strip_location=strip_location,
-        frame_rate=rate,
-        protocols=words(protocols) or ("file",),
-        cfr=cfr,
-        bit_depth=None if bit_depth is None else int(bit_depth),
-    )
+    try:
+        report = compare(
+            source,
+            target,
+            start=start,
+            duration=duration,
+            drop_streams=words(drop_streams),
+            strip_location=strip_location,
+            frame_rate=rate,
+            protocols=words(protocols) or ("file",),
+            cfr=cfr,
+            bit_depth=None if bit_depth is None else int(bit_depth),
+            on_damage=on_damage,
+        )
+    except DamagedVideoError as error:
+        error.next_step = CONCEALED if on_damage == "stop" else "Repair the file."
+        raise
     write_json(json_file, report.as_dict())
     if json_file != "-":
         click.echo(coloured(report))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vidrestore.config import LimitsConfig
-from vidrestore.errors import LimitExceededError, VerificationError
+from vidrestore.errors import DamagedVideoError, LimitExceededError, VerificationError
 from vidrestore.media import MediaInfo, VerifyReport, VideoDecoder, VideoWriter
 from vidrestore.media.input.damage import Damage
 from vidrestore.media.input.probe import open_input, probe
@@ -282,3 +282,37 @@ def test_one_is_not_many() -> None:
         "stream 2 (audio aac): 1 packet, same bytes",
         "1 chapter",
     ]
+
+
+def test_hidden_sound_that_is_heard_is_told(
+    make_clip: Make, restore: Restore, ffmpeg: Callable[..., None], tmp_path: Path
+) -> None:
+    """Cut without encoding: mp4 keeps sound from the key picture on, and hides it with an edit list."""
+    whole, cut = make_clip("whole.mp4", audio=True, frames=25), tmp_path / "cut.mp4"
+    ffmpeg("-ss", "0.5", "-i", whole, "-c", "copy", cut)
+    with open_input(probe(cut)) as container:
+        hidden = sum(packet.is_discard for packet in container.demux(audio=0))
+    assert hidden > 2
+    _, target, report = restore(cut, "out.mkv")
+    told = [notice for notice in report.notices if "that the source hides before its beginning are heard in" in notice]
+    assert len(told) == 1 and told[0].startswith(f"Stream 1: {hidden} packets (0."), report.notices
+    rows = {row.name: row for row in compare(cut, target).rows}
+    assert rows["hidden sound of stream 1"].verdict == "note"
+    _, target, report = restore(cut, "out.mp4")
+    assert not any("hides" in notice for notice in report.notices)
+    _, _, plain = restore(whole, "plain.mkv")
+    assert not any("hides" in notice for notice in plain.notices)
+
+
+def test_a_concealed_copy_is_held_against_its_damaged_source(
+    make_clip: Make, through: Callable[..., VerifyReport], tmp_path: Path
+) -> None:
+    path, out = make_clip("damaged.mkv", audio=True, frames=25), tmp_path / "out.mkv"
+    content = bytearray(path.read_bytes())
+    path.write_bytes(content[: len(content) * 2 // 3])
+    through(path, out, on_damage="conceal")
+    with pytest.raises(DamagedVideoError):
+        compare(path, out)
+    report = compare(path, out, on_damage="conceal")
+    assert not report.differing, report.differing
+    assert any("The source is damaged" in row.sentence for row in report.rows)

@@ -19,7 +19,16 @@ from vidrestore.media.passthrough.digest import PacketDigest
 from vidrestore.media.passthrough.streams import StreamPlan, check_streams, kept_streams, plan_streams
 from vidrestore.media.passthrough.subtitles import SubtitleConverter
 
-__all__ = ["CopiedStream", "PacketDigest", "StreamCopier", "StreamPlan", "check_streams", "kept_streams", "plan_streams"]
+__all__ = [
+    "CopiedStream",
+    "HiddenLead",
+    "PacketDigest",
+    "StreamCopier",
+    "StreamPlan",
+    "check_streams",
+    "kept_streams",
+    "plan_streams",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +36,22 @@ _SUBTITLE_REACH = 10.0
 """Seconds before a cut in which a subtitle that still shows may have begun."""
 NO_PTS = -(1 << 63)
 """AV_NOPTS_VALUE: stands for a packet without a timestamp."""
+
+
+@dataclass
+class HiddenLead:
+    """Sound that a file holds, but does not play: packets before the beginning that its edit list gives the stream."""
+
+    packets: int = 0
+    seconds: Fraction = Fraction(0)
+    _over: bool = False
+
+    def add(self, packet: av.Packet) -> None:
+        """One more packet of the stream, in its order."""
+        self._over |= not packet.is_discard
+        if not self._over:
+            self.packets += 1
+            self.seconds += (packet.duration or 0) * packet.time_base
 
 
 @dataclass
@@ -47,6 +72,7 @@ class CopiedStream:
     end: Fraction | None = field(init=False, default=None)
     """Output time at which the last of its packets ends, in seconds; for sound, Matroska has it in the file's duration only."""
     converter: SubtitleConverter | None = None
+    hidden: HiddenLead = field(default_factory=HiddenLead)
 
     def __post_init__(self) -> None:
         self.digest = PacketDigest(self.converted or self.source.codec)
@@ -68,6 +94,7 @@ class CopiedStream:
         """Remember a packet that goes to the muxer."""
         before = self.digest.packets
         self.digest.update(bytes(packet))
+        self.hidden.add(packet)
         if self.digest.packets > before:
             self.moments.append(NO_PTS if packet.pts is None else packet.pts)
         if packet.pts is not None:

@@ -23,6 +23,8 @@ _SAME_LANGUAGE = {
     "rum": "ron", "slo": "slk", "tib": "bod", "wel": "cym",
 }  # fmt: skip
 
+_PRIMING = 2, Fraction(60, 1000)
+"""Packets and seconds that a decoder needs before the first sound; files hide as many as a matter of course."""
 _SAMPLES = re.compile(r"pcm_")
 
 
@@ -79,6 +81,7 @@ def check_streams(
             content = partners[stream.source.index]
             yield _payload(stream, content, name)
             yield from _times(promise, stream, content, found, shift)
+            yield from _hidden(stream, content, found)
     if promise.alpha and not found.media.video.alpha:
         told = f"The transparency of {promise.path.name} is missing in the written file."
         yield Finding("transparency", "yes", "no", "differs", told, "the transparency")
@@ -190,6 +193,20 @@ def _times(
         f" ({milliseconds(written - wanted)} later against the picture)."
     )
     yield Finding(*cells, "differs", told, f"the offset of {stream.source}")
+
+
+def _hidden(stream: PromisedStream, content: StreamContent, found: Inventory) -> Iterator[Finding]:
+    """Edit lists hide sound (ISO/IEC 14496-12, 8.6.6); where there are none, all that was copied is heard."""
+    lead, index = stream.hidden, stream.source.index
+    if stream.source.type != "audio" or lead.packets <= _PRIMING[0] or lead.seconds <= _PRIMING[1]:
+        return
+    name, what = f"hidden sound of stream {index}", f"{counted(lead.packets, 'packet')} ({float(lead.seconds):.2f} s)"
+    heard = lead.packets - content.hidden.packets
+    if heard <= _PRIMING[0]:
+        yield Finding(name, what, counted(content.hidden.packets, "packet"))
+        return
+    told = f"stream {index}: {what} that the source hides before its beginning are heard in the written file."
+    yield Finding(name, what, f"{heard} heard", "note", told[0].upper() + told[1:])
 
 
 def _timecode(stream: PromisedStream, name: str, found: MediaInfo) -> Finding:

@@ -17,14 +17,16 @@ from fractions import Fraction
 import av
 import av.error
 
+from vidrestore.config import Damage as OnDamage
 from vidrestore.errors import DamagedVideoError, EmptyVideoError
+from vidrestore.media.input.damage import Damage
 from vidrestore.media.input.decode import VideoDecoder, pts_range
 from vidrestore.media.input.ledger import shows_picture
 from vidrestore.media.input.probe import MediaInfo, StreamSummary, open_input
 from vidrestore.media.input.source import Source
 from vidrestore.media.output.containers import FORMATS, Container
 from vidrestore.media.passthrough.digest import PacketDigest
-from vidrestore.media.passthrough.remux import NO_PTS
+from vidrestore.media.passthrough.remux import NO_PTS, HiddenLead
 from vidrestore.media.passthrough.streams import kind_of
 from vidrestore.media.passthrough.subtitles import TEXT_CODECS
 
@@ -105,6 +107,7 @@ class StreamContent:
     """Seconds at which the last packet ends."""
     words: Words | None = None
     """For text subtitles."""
+    hidden: HiddenLead = field(default_factory=HiddenLead)
 
     @property
     def first(self) -> Fraction | None:
@@ -123,6 +126,8 @@ class Inventory:
     """In the order of `media.streams`; the restored picture's has no packets counted."""
     decoding_span: Fraction = Fraction(0)
     """Seconds from the first picture's decoding time to the end of the last one's."""
+    damage: tuple[Damage, ...] = ()
+    """What was met where damage is concealed."""
 
     @property
     def end(self) -> Fraction:
@@ -146,13 +151,21 @@ def container_of(media: MediaInfo) -> Container | None:
 
 
 def take_inventory(
-    media: MediaInfo, start: float = 0.0, duration: float | None = None, *, written: bool = False, together: bool = False
+    media: MediaInfo,
+    start: float = 0.0,
+    duration: float | None = None,
+    *,
+    written: bool = False,
+    together: bool = False,
+    on_damage: OnDamage = "stop",
 ) -> Inventory:
     """Read all packets of a file, or those that a run with `start` and `duration` takes from it.
 
     `written`: it is an output. Where its container has no timestamps, its pictures are counted, and the n-th is due at n
     times the length of one; of a source it is the decoder that says.
     `together`: what it is held against has no timestamps, so that sound begins with the packet nearest to the picture.
+
+    `on_damage`: conceal: read what can be read, as a run does, and decode the pictures, which says what is damaged.
 
     The range follows the copying of streams: a packet belongs to it when it is shown for a moment of it; other pictures
     begin with their first key picture.
@@ -161,7 +174,8 @@ def take_inventory(
         DamagedVideoError: the file ends in the middle of a packet, or cannot be read on.
         EmptyVideoError: no picture (in the range), found out by decoding.
     """
-    if media.damaged_from is not None or any("cut short" in notice for notice in media.notices):
+    conceal = on_damage == "conceal"
+    if not conceal and (media.damaged_from is not None or any("cut short" in notice for notice in media.notices)):
         with VideoDecoder(media, start, duration):  # refuses where the damage lies in the range
             pass
     span = _Span.of(media, start, duration)
@@ -172,7 +186,7 @@ def take_inventory(
         for stream in container.streams:
             if stream.type == "attachment":
                 readers[stream.index].add_file(stream.data)  # type: ignore[attr-defined]
-        for packet in _packets(container, media):
+        for packet in _packets(container, media, conceal):
             if packet.stream_index == media.video_index:
                 pictures.add(packet)
             elif packet.stream_index in readers:
@@ -181,8 +195,10 @@ def take_inventory(
     if written and format_ is not None and format_.constant_rate and media.video.frame_rate:
         counted = Timeline(array("q", range(pictures.shown)), 1 / media.video.frame_rate, 1)
         return Inventory(media, counted.of(media), _contents(media, readers), pictures.decoding_span)
-    timeline = pictures.timeline(start, duration) or decode_timeline(media, start, duration)
-    return Inventory(media, timeline.of(media), _contents(media, readers), pictures.decoding_span)
+    damage: list[Damage] = []
+    timeline = None if conceal else pictures.timeline(start, duration)
+    timeline = timeline or decode_timeline(media, start, duration, damage if conceal else None)
+    return Inventory(media, timeline.of(media), _contents(media, readers), pictures.decoding_span, tuple(damage))
 
 
 def _contents(media: MediaInfo, readers: dict[int, _Reader]) -> tuple[StreamContent, ...]:
@@ -190,32 +206,40 @@ def _contents(media: MediaInfo, readers: dict[int, _Reader]) -> tuple[StreamCont
     return tuple(readers[stream.index].finished() if stream.index in readers else picture for stream in media.streams)
 
 
-def watch(source: Source, start: float = 0.0, duration: float | None = None) -> Inventory:
+def watch(source: Source, start: float = 0.0, duration: float | None = None, on_damage: OnDamage = "stop") -> Inventory:
     """What a source without packets holds, images or y4m: its pictures, looked at one after the other.
 
     Raises:
-        DamagedVideoError: a picture is damaged.
+        DamagedVideoError: a picture is damaged, and damage is not concealed.
     """
     media, stamps, last = source.media, array("q"), None
     time_base = media.video.time_base
-    with source.decoder(start, duration, deinterlace=media.interlaced) as decoder:
+    with source.decoder(start, duration, on_damage=on_damage, deinterlace=media.interlaced) as decoder:
         for frame in decoder:
             stamps.append(frame.pts)
             last, time_base = frame.duration, frame.time_base
-    return Inventory(media, Timeline(stamps, time_base, last, decoded=True).of(media), _contents(media, {}))
+        damage = tuple(decoder.damage)
+    return Inventory(media, Timeline(stamps, time_base, last, decoded=True).of(media), _contents(media, {}), damage=damage)
 
 
-def decode_timeline(media: MediaInfo, start: float = 0.0, duration: float | None = None) -> Timeline:
+def decode_timeline(
+    media: MediaInfo, start: float = 0.0, duration: float | None = None, damage: list[Damage] | None = None
+) -> Timeline:
     """The pictures' times by decoding all of them: what VideoDecoder's rule makes of missing and odd timestamps.
 
+    With a list for `damage`, it is concealed and put there.
+
     Raises:
-        DamagedVideoError: a picture is damaged.
+        DamagedVideoError: a picture is damaged, and there is no list for it.
     """
     stamps, last = array("q"), None
-    with VideoDecoder(media, start, duration, deinterlace=media.interlaced) as decoder:
+    on_damage: OnDamage = "stop" if damage is None else "conceal"
+    with VideoDecoder(media, start, duration, on_damage=on_damage, deinterlace=media.interlaced) as decoder:
         for picture, pts in decoder.pictures():
             stamps.append(pts)
             last = picture.duration or None
+        if damage is not None:
+            damage += decoder.damage
     return Timeline(stamps, media.video.time_base, last, decoded=True).of(media)
 
 
@@ -240,8 +264,8 @@ def _plain(text: str) -> str:
     return "\n".join(line.strip() for line in lines).strip()
 
 
-def _packets(container: av.container.InputContainer, media: MediaInfo) -> Iterator[av.Packet]:
-    """All packets with something in them."""
+def _packets(container: av.container.InputContainer, media: MediaInfo, conceal: bool) -> Iterator[av.Packet]:
+    """All packets with something in them; damaged ones, too, and up to where the file breaks off, with `conceal`."""
     packets = container.demux()
     while True:
         try:
@@ -251,12 +275,14 @@ def _packets(container: av.container.InputContainer, media: MediaInfo) -> Iterat
         except MemoryError:
             raise
         except av.error.FFmpegError as error:
+            if conceal:
+                return
             raise DamagedVideoError(f"{media.path} cannot be read on: {error.strerror}.") from None
         if packet is None:
             return
         if packet.size == 0 and packet.pts is None and packet.dts is None:
             continue  # PyAV's sign to flush a decoder
-        if packet.is_corrupt and packet.size:
+        if packet.is_corrupt and packet.size and not conceal:
             raise DamagedVideoError(f"A packet of stream {packet.stream_index} of {media.path} is cut short.")
         yield packet
 
@@ -365,6 +391,7 @@ class _Reader:
         if content.digest.packets == before:
             return  # an empty sample that only fills a gap between subtitles
         self._whole.update(payload)
+        content.hidden.add(packet)
         content.pts.append(NO_PTS if packet.pts is None else packet.pts)
         if packet.pts is not None:
             finish = (packet.pts + (packet.duration or 0)) * packet.time_base

@@ -14,7 +14,7 @@ from vidrestore.media.input.probe import Chapter, MediaInfo, StreamSummary
 from vidrestore.media.output.containers import Container
 from vidrestore.media.output.mark import MARK
 from vidrestore.media.passthrough.metadata import file_metadata, moved_timecodes, shifted_chapters
-from vidrestore.media.passthrough.remux import CopiedStream
+from vidrestore.media.passthrough.remux import CopiedStream, HiddenLead
 from vidrestore.media.passthrough.streams import is_chapter_track, kept_streams, kind_of
 from vidrestore.media.proof.inventory import NO_PTS, Inventory, StreamContent, Timeline, Words
 from vidrestore.types import ColorSpec, StreamInfo
@@ -48,6 +48,7 @@ class PromisedStream:
     texts: int = 0
     """Of a text subtitle, before any conversion."""
     end: Fraction | None = None
+    hidden: HiddenLead = field(default_factory=HiddenLead)
     timecode: str | None = None
     """Label of the first picture, where the stream is a timecode track that is written anew."""
     place: int | None = None
@@ -214,6 +215,7 @@ def _of_track(track: CopiedStream, place: int) -> PromisedStream:
         texts=0 if track.converter is None else track.converter.texts,
         end=None if track.source.attached_picture else track.end,
         place=place,
+        hidden=track.hidden,
     )
 
 
@@ -235,6 +237,7 @@ def _of_content(stream: StreamContent, opening: Fraction | None) -> PromisedStre
         words=stream.words,
         texts=0 if stream.words is None else len(stream.words.texts),
         end=None if kind_of(summary) == "cover" else stream.end,
+        hidden=stream.hidden,
     )
 
 

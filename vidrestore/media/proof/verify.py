@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import av.error
 
+from vidrestore.config import Damage as OnDamage
 from vidrestore.config import LimitsConfig
 from vidrestore.errors import DamagedVideoError, EmptyVideoError, MediaError, UsageError, VerificationError
 from vidrestore.media.input.probe import MediaInfo, probe
@@ -91,7 +92,8 @@ def verify(
     report = examine(promise, found)
     if report.differing:
         raise VerificationError(report.differing[0].sentence)
-    return replace(report, notices=notices, constant_rate=_grid(source, info))
+    heard = tuple(row.sentence for row in report.rows if row.name.startswith("hidden sound") and row.sentence)
+    return replace(report, notices=(*notices, *heard), constant_rate=_grid(source, info))
 
 
 def _grid(source: MediaInfo, info: StreamInfo | None) -> float | None:
@@ -119,6 +121,7 @@ def compare(
     strip_location: bool = False,
     cfr: bool = False,
     bit_depth: int | None = None,
+    on_damage: OnDamage = "stop",
 ) -> VerifyReport:
     """Hold a file against the one it was made from, whoever made it. Both are read once; nothing is written.
 
@@ -134,10 +137,11 @@ def compare(
         strip_location: whether location metadata and data tracks were to be left out.
         cfr: whether pictures were to be repeated and left out to reach a constant rate.
         bit_depth: bits a sample that were asked for; None: as many as the source has.
+        on_damage: conceal: the source is read as a run that conceals does; its damage is told in notes.
 
     Raises:
         UsageError: `drop_streams` names no stream.
-        DamagedVideoError: the source is damaged, so that nobody can say what the copy should hold.
+        DamagedVideoError: the source is damaged, and damage is not concealed, so that nobody can say what the copy should hold.
         VerificationError: the copy cannot be read.
         MediaError: as `probe` does.
     """
@@ -148,13 +152,16 @@ def compare(
         container = container_of(here.media)
         options = _Options(start, duration, tuple(drop_streams), strip_location, cfr, bit_depth, container)
         together = container is not None and container.constant_rate
-        promise = options.promise(_content(there, start, duration, together=together))
+        content = _content(there, start, duration, together=together, on_damage=on_damage)
+        promise = options.promise(content)
         written = _whole_copy(lambda: _content(here, written=True))
         if not cfr and not same_pictures(promise, written.pictures):
-            promise = options.promise(_content(there, start, duration, decoded=True, together=together))
+            if not content.pictures.decoded:
+                content = _content(there, start, duration, decoded=True, together=together)
+                promise = options.promise(content)
             if not same_pictures(promise, written.pictures):
                 written = _whole_copy(lambda: _content(here, written=True, decoded=True))
-        return examine(promise, written)
+        return examine(promise, written).with_damage(content.damage)
 
 
 @dataclass(frozen=True)
@@ -196,11 +203,12 @@ def _content(
     written: bool = False,
     decoded: bool = False,
     together: bool = False,
+    on_damage: OnDamage = "stop",
 ) -> Inventory:
     """Files are read by packet, unless `decoded`; images and y4m have no packets to read."""
     if not isinstance(source, FileSource):
-        return watch(source, start, duration)
-    content = take_inventory(source.media, start, duration, written=written, together=together)
+        return watch(source, start, duration, on_damage)
+    content = take_inventory(source.media, start, duration, written=written, together=together, on_damage=on_damage)
     if not decoded or content.pictures.decoded:
         return content
     return replace(content, pictures=decode_timeline(source.media, start, duration))
