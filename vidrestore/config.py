@@ -116,7 +116,8 @@ class RunConfig(Settings):
     duration: float | None = Field(default=None, gt=0, description="seconds; None: to the end")
     container: str | None = Field(default=None, description="extension whose format is written; None: the output's own")
     drop_streams: tuple[str, ...] = Field(
-        default=(), description="streams left out: numbers, kinds (audio, video, subtitle, data, attachment, cover), chapters or alpha"
+        default=(),
+        description="streams left out: numbers, kinds (audio, video, subtitle, data, attachment, cover), chapters or alpha",
     )
     cfr: bool = Field(default=False, description="repeat and leave out pictures to reach a constant rate, keeping time")
     frame_rate: str | None = Field(
