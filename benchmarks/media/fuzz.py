@@ -328,7 +328,7 @@ def _one(
     return answer, seconds, [Finding(number, source.path.name, name, on_damage, *what) for what in found]
 
 
-def only(sources: Sequence[Source], number: int, seed: int, keep: Path | None) -> list[Finding]:
+def only(sources: Sequence[Source], number: int, seed: int, keep: Path | None, limit: float = 60.0) -> list[Finding]:
     """Run variant `number` alone and print what came of it; `keep`: a folder for it, whatever that is."""
     *_, job = _variants(sources, number + 1, seed)
     _, source, on_damage = job
@@ -337,7 +337,7 @@ def only(sources: Sequence[Source], number: int, seed: int, keep: Path | None) -
         (keep / f"{number}{source.path.suffix}").write_bytes(content)
     idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
     with tempfile.TemporaryDirectory(prefix="fuzz") as scratch:
-        answer, seconds, findings = _one(number, source, on_damage, seed, Path(scratch), idle, 60.0, None)
+        answer, seconds, findings = _one(number, source, on_damage, seed, Path(scratch), idle, limit, None)
     while not idle.empty():
         idle.get().close()
     print(f"variant {number}: {source.path.name}, {name}, --on-damage {on_damage}, --duration {source.duration}; {seconds:.1f} s")
@@ -370,6 +370,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--keep", type=Path, help="folder for the variants that went wrong")
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds until a run counts as a hang; more on a busy machine")
     parser.add_argument("--only", type=int, metavar="N", help="run variant N alone and tell what the program said")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -382,10 +383,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.keep is not None:
         options.keep.mkdir(parents=True, exist_ok=True)
     if options.only is not None:
-        findings = only(sources, options.only, options.seed, options.keep)
+        findings = only(sources, options.only, options.seed, options.keep, options.limit)
         print(*(f"{finding.kind}: {finding.detail}" for finding in findings), sep="\n")
         return 1 if findings else 0
-    tally = fuzz(sources, options.variants, options.seed, jobs=options.jobs, keep=options.keep)
+    tally = fuzz(sources, options.variants, options.seed, jobs=options.jobs, limit=options.limit, keep=options.keep)
     said = report(tally, options.seed, sources)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(said, indent=2) + "\n")
