@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from vidrestore.errors import DiskFullError, EmptyVideoError, VerificationError
 from vidrestore.pipeline.job import check_count, expected_frames, marking
-from vidrestore.pipeline.machine import available_cores, load_average, peak_memory, processor_name
+from vidrestore.pipeline.machine import available_cores, load_average, peak_memory, processor_name, return_free_memory
 from vidrestore.pipeline.pipeline import Tally
 from vidrestore.pipeline.plan import Progress, check_space, clock, estimate_bytes, size_text
 from vidrestore.types import StreamInfo
@@ -63,6 +64,21 @@ def test_as_many_frames_out_as_in() -> None:
         check_count(Tally(5, 4, 0, 0, 0, 0), "in.mp4")
     with pytest.raises(EmptyVideoError):
         check_count(Tally(0, 0, 0, 0, 0, 0), "in.mp4")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists() or platform.libc_ver()[0] != "glibc", reason="needs glibc on Linux")
+def test_free_memory_goes_back_to_the_system() -> None:
+    """Blocks below the size that glibc maps one by one, with a small one kept behind them, stay resident until told."""
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    blocks = [bytearray(b"x" * 100_000) for _ in range(800)]
+    kept = [bytearray(600) for _ in range(2000)]
+    full = resident()
+    del blocks
+    assert return_free_memory()
+    assert full - resident() > 40_000_000 and len(kept) == 2000
 
 
 def test_the_machine_is_described() -> None:

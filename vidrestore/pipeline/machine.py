@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import sys
 from pathlib import Path
 
-__all__ = ["available_cores", "load_average", "peak_memory", "processor_name"]
+__all__ = ["available_cores", "load_average", "peak_memory", "processor_name", "return_free_memory"]
 
 
 def available_cores() -> int:
@@ -23,6 +24,21 @@ def peak_memory() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def return_free_memory() -> bool:
+    """Hand memory that the allocator keeps for later back to the system; False where the C library has no such call.
+
+    glibc keeps the gaps between pictures that several threads allocate and free: over an hour of 720p they grew to a fifth
+    of the whole. `malloc_trim` gives their pages back (man 3 malloc_trim).
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError):  # musl has none
+        return False
+    return True
 
 
 def load_average() -> float | None:

@@ -19,6 +19,7 @@ from vidrestore.buffer import BufferClosed, RingBuffer
 from vidrestore.errors import LimitExceededError
 from vidrestore.pipeline.faults import explained
 from vidrestore.pipeline.interrupts import Interrupts
+from vidrestore.pipeline.machine import return_free_memory
 from vidrestore.pipeline.stages import Clocked, EngineStage, Stage
 from vidrestore.types import Batch, Frame
 
@@ -33,6 +34,8 @@ class FrameSink(Protocol):
 
 WATCH_SECONDS = 0.5
 """How often the watch looks at the decoder, and the caller for a stop signal."""
+TRIM_FRAMES = 250
+"""How often, in frames, memory that is free again goes back to the system: an hour needs no more than a minute."""
 PATIENCE_SECONDS = 5.0
 """How long a decoder may take to notice that the run has failed; then its thread is left behind."""
 
@@ -168,6 +171,8 @@ class Pipeline:
                     self._queue.put(frame)
                 if self._encode_failure is not None:
                     raise self._encode_failure
+                if done % TRIM_FRAMES == 0:
+                    return_free_memory()
                 if progress is not None:
                     progress(done)
 
