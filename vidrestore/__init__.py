@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vidrestore.config import RunConfig
     from vidrestore.errors import VidrestoreError
-    from vidrestore.media.input.probe import MediaInfo, probe
+    from vidrestore.media.input.media_info import MediaInfo
+    from vidrestore.media.input.probe import probe
     from vidrestore.pipeline.job import Job, restore
     from vidrestore.pipeline.plan import Plan, Progress, Result
 
@@ -33,7 +34,7 @@ __all__ = [
 
 _HOMES = {
     "Job": "pipeline.job",
-    "MediaInfo": "media.input.probe",
+    "MediaInfo": "media.input.media_info",
     "Plan": "pipeline.plan",
     "Progress": "pipeline.plan",
     "Result": "pipeline.plan",

@@ -12,7 +12,7 @@ import click
 from vidrestore.cli.reports import table, write_json
 
 if TYPE_CHECKING:
-    from vidrestore.media.input.probe import MediaInfo
+    from vidrestore.media.input.media_info import MediaInfo
 
 
 @click.command("probe")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vidrestore.media.input.decode import VideoDecoder
-    from vidrestore.media.input.probe import Chapter, MediaInfo, StreamSummary
+    from vidrestore.media.input.media_info import Chapter, MediaInfo, StreamSummary
     from vidrestore.media.input.sample import read_image, sample_frames, write_image
     from vidrestore.media.output.encode import VideoWriter
     from vidrestore.media.output.target import check_target
@@ -33,10 +33,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Chapter": "input.probe",
-    "MediaInfo": "input.probe",
+    "Chapter": "input.media_info",
+    "MediaInfo": "input.media_info",
     "StreamCheck": "proof.verify",
-    "StreamSummary": "input.probe",
+    "StreamSummary": "input.media_info",
     "VerifyReport": "proof.verify",
     "VideoDecoder": "input.decode",
     "VideoWriter": "output.encode",

@@ -17,14 +17,16 @@ from vidrestore.config import RunConfig, settle
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.fused import FusedEngine
 from vidrestore.errors import EmptyVideoError, InterruptedJob, UsageError, VerificationError
-from vidrestore.media.input.probe import MediaInfo, require_restorable
-from vidrestore.media.input.source import Decoder, Source, open_source
+from vidrestore.media.input.media_info import MediaInfo
+from vidrestore.media.input.picture_decoder import PictureDecoder
+from vidrestore.media.input.probe import require_restorable
+from vidrestore.media.input.source import Source, open_source
 from vidrestore.media.output.sink import Sink, check_sink, open_sink
 from vidrestore.media.proof.verify import VerifyReport
 from vidrestore.pipeline.faults import memory_guard
 from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.machine import available_cores, peak_memory
-from vidrestore.pipeline.pipeline import Pipeline, Tally, Watched
+from vidrestore.pipeline.pipeline import Pipeline, Tally
 from vidrestore.pipeline.plan import EngineSummary, Plan, Progress, Result, Seconds, check_space, estimate_bytes
 from vidrestore.pipeline.stages import EngineStage, KeepRectangles, Stage
 from vidrestore.temporal.blend import TemporalBlend
@@ -288,7 +290,7 @@ class Job:
                 sink,
                 Path(self.output),
                 interrupts=interrupts,
-                watched=decoder if isinstance(decoder, Watched) else None,
+                watched=decoder,
                 decode_seconds=config.limits.decode_seconds,
             )
             tally = pipeline.run(count)
@@ -300,7 +302,7 @@ class Job:
                 report = sink.finish(before_naming=interrupts.hold).with_damage(decoder.damage)
             return tally, report, time.perf_counter() - began
 
-    def _decoder(self) -> Decoder:
+    def _decoder(self) -> PictureDecoder:
         assert self._source is not None
         config = self.config
         return self._source.decoder(config.start, config.duration, self._threads, config.on_damage, config.deinterlace)

@@ -40,7 +40,6 @@ PATIENCE_SECONDS = 5.0
 """How long a decoder may take to notice that the run has failed; then its thread is left behind."""
 
 
-@runtime_checkable
 class Watched(Protocol):
     """A source that says since when (`time.monotonic`) it has been busy with one picture; None: it is not."""
 

@@ -16,7 +16,8 @@ from vidrestore.media import MediaInfo, VerifyReport, VideoDecoder
 from vidrestore.media.input.probe import probe
 from vidrestore.media.output.containers import CONTAINERS, FORMATS
 from vidrestore.media.passthrough.digest import PacketDigest
-from vidrestore.media.passthrough.remux import check_streams, kept_streams
+from vidrestore.media.passthrough.stream_check import check_streams
+from vidrestore.media.passthrough.streams import kept_streams
 
 ffmpeg = pytest.importorskip("ffmpeg")
 BINARY = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()

@@ -23,7 +23,7 @@ from fractions import Fraction
 
 from vidrestore.errors import DamagedVideoError, MediaError
 from vidrestore.media.input.ledger import Slot
-from vidrestore.media.input.probe import MediaInfo
+from vidrestore.media.input.media_info import MediaInfo
 
 __all__ = ["LARGEST_STEP_BACK", "LATEST", "SMALLEST_STEP", "Clock"]
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 import av
@@ -26,8 +25,10 @@ from vidrestore.media.input.damage import Damage
 from vidrestore.media.input.decoders import Decoder, open_decoder, side_data
 from vidrestore.media.input.deinterlace import deinterlaced
 from vidrestore.media.input.ledger import Ledger, Slot
-from vidrestore.media.input.probe import MediaInfo, open_input, probe, require_restorable
-from vidrestore.types import Frame, StreamInfo
+from vidrestore.media.input.media_info import MediaInfo
+from vidrestore.media.input.picture_decoder import PictureDecoder
+from vidrestore.media.input.probe import open_input, probe, require_restorable
+from vidrestore.types import Frame
 
 __all__ = ["VideoDecoder", "pts_range"]
 
@@ -73,7 +74,7 @@ class _Shown:
     reason: str | None = None
 
 
-class VideoDecoder:
+class VideoDecoder(PictureDecoder):
     """Iterate over the pictures of a video, in display order.
 
     Use it as a context manager. Each `Frame` holds an own (3, H, W) numpy array, uint8 or (more than 8 bits a sample) uint16
@@ -113,16 +114,14 @@ class VideoDecoder:
         deinterlace: bool = False,
         limits: LimitsConfig | None = None,
     ) -> None:
-        self.media = source if isinstance(source, MediaInfo) else probe(source, limits=limits)
+        super().__init__(source if isinstance(source, MediaInfo) else probe(source, limits=limits))
         self._first, self._end = pts_range(self.media, start, duration)
         self._threads = threads
         self._on_damage = on_damage
         self._deinterlace = deinterlace
         self._limits = limits or self.media.limits
-        self._damage: list[Damage] = []
         self._notices: list[str] = []
         self._container: av.container.InputContainer | None = None
-        self._busy_since: float | None = None
         self._delivered = 0
         self._layout: tuple[int, int, str] | None = None
         require_restorable(self.media, deinterlace=deinterlace)
@@ -130,30 +129,9 @@ class VideoDecoder:
             self._refuse_missing_part()
 
     @property
-    def info(self) -> StreamInfo:
-        """The stream as the header describes it."""
-        return self.media.video
-
-    @property
     def notices(self) -> tuple[str, ...]:
         """What a user should know: the file's own notices, then those of the decoding so far."""
         return (*self.media.notices, *self._notices)
-
-    @property
-    def damage(self) -> tuple[Damage, ...]:
-        """The damaged places found so far, in the order of pictures; empty unless `on_damage` is "conceal"."""
-        return tuple(self._damage)
-
-    @property
-    def busy_since(self) -> float | None:
-        """`time.monotonic()` when FFmpeg was called, None while it is not working: for a watch in another thread."""
-        return self._busy_since
-
-    def __enter__(self) -> VideoDecoder:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give the file back; may be called more than once. A file that FFmpeg hangs in is left to it."""

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from vidrestore.errors import MediaError, SourceMissingError
 from vidrestore.media.convert import ToRGB
 from vidrestore.media.input.decode import VideoDecoder
-from vidrestore.media.input.probe import MediaInfo, probe
+from vidrestore.media.input.media_info import MediaInfo
+from vidrestore.media.input.probe import probe
 from vidrestore.media.output.target import storage_error
 
 __all__ = ["read_image", "sample_frames", "write_image"]

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import av
 import av.error
@@ -22,7 +21,8 @@ from vidrestore.media.input.damage import Damage
 from vidrestore.media.input.decode import pts_range
 from vidrestore.media.input.image_header import ImageHeader, NotAnImage, read_header
 from vidrestore.media.input.limits import check_picture
-from vidrestore.media.input.probe import MediaInfo, StreamSummary
+from vidrestore.media.input.media_info import MediaInfo, StreamSummary
+from vidrestore.media.input.picture_decoder import PictureDecoder
 from vidrestore.media.output.constant_rate import parse_rate
 from vidrestore.media.sequence import list_images
 from vidrestore.media.timecodes import NAME, Timecodes, read_timecodes
@@ -220,7 +220,7 @@ def _remarks(headers: tuple[ImageHeader | None, ...]) -> list[str]:
     return told
 
 
-class SequenceDecoder:
+class SequenceDecoder(PictureDecoder):
     """The images of a sequence: a context manager and an iterator of `Frame`, as `VideoDecoder` is.
 
     Concealed damage: the picture before is shown again (at the beginning: the first sound one), and listed.
@@ -231,33 +231,11 @@ class SequenceDecoder:
     """
 
     def __init__(self, media: SequenceInfo, start: float, duration: float | None, on_damage: OnDamage) -> None:
-        self.media = media
+        super().__init__(media)
+        self.media: SequenceInfo = media
         self._first, self._end = pts_range(media, start, duration)
         self._conceal = on_damage == "conceal"
-        self._damage: list[Damage] = []
         self._to_rgb = ToRGB(media.video)
-        self.busy_since: float | None = None
-        """`time.monotonic` of the decoding in progress, None between two."""
-
-    @property
-    def info(self) -> StreamInfo:
-        return self.media.video
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """The source's."""
-        return self.media.notices
-
-    @property
-    def damage(self) -> tuple[Damage, ...]:
-        """The images that others stand for."""
-        return tuple(self._damage)
-
-    def __enter__(self) -> SequenceDecoder:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
     def close(self) -> None:
         """No file stays open."""
@@ -291,7 +269,7 @@ class SequenceDecoder:
     def _decoded(self, index: int, number: int) -> Frame | None:
         """The frame of image `number`; None if it is damaged and that is concealed."""
         file, header = self.media.files[number], self.media.headers[number]
-        self.busy_since = time.monotonic()
+        self._busy_since = time.monotonic()
         try:
             header = header or read_header(file)
             picture, _ = decode_image(file, header.codec)
@@ -305,7 +283,7 @@ class SequenceDecoder:
             self._damage.append(Damage(index, self.media.pts[number], self.info.time_base, "repeated", f"{file.name}: {reason}"))
             return None
         finally:
-            self.busy_since = None
+            self._busy_since = None
         upright = header.upright
         frame = Frame(
             data=upright(pixels).transpose(2, 0, 1),

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 from vidrestore.config import Damage as OnDamage
 from vidrestore.config import LimitsConfig
-from vidrestore.media.input.damage import Damage
 from vidrestore.media.input.decode import VideoDecoder
-from vidrestore.media.input.probe import MediaInfo, probe
+from vidrestore.media.input.media_info import MediaInfo
+from vidrestore.media.input.picture_decoder import PictureDecoder
+from vidrestore.media.input.probe import probe
 from vidrestore.media.input.sequence_source import SequenceSource
 from vidrestore.media.input.y4m_source import Y4mSource, is_y4m
 from vidrestore.media.sequence import is_sequence
-from vidrestore.types import Frame
 
-__all__ = ["Decoder", "FileSource", "Source", "open_source"]
-
-
-class Decoder(Protocol):
-    """The pictures of a source in display order: a context manager and an iterator of `Frame` (see `VideoDecoder`)."""
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What a user should know: the source's own notices, then those of the decoding so far."""
-        ...
-
-    @property
-    def damage(self) -> tuple[Damage, ...]:
-        """The damaged places found so far; empty unless damage is concealed."""
-        ...
-
-    def __enter__(self) -> Decoder: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
-
-    def __iter__(self) -> Iterator[Frame]: ...
-
-    def close(self) -> None: ...
+__all__ = ["FileSource", "Source", "open_source"]
 
 
 class Source(Protocol):
@@ -62,7 +38,7 @@ class Source(Protocol):
         threads: int = 2,
         on_damage: OnDamage = "stop",
         deinterlace: bool = False,
-    ) -> Decoder:
+    ) -> PictureDecoder:
         """Its pictures; arguments as those of `VideoDecoder`. Raises ValueError the second time where `live`."""
         ...
 
@@ -86,7 +62,7 @@ class FileSource:
         threads: int = 2,
         on_damage: OnDamage = "stop",
         deinterlace: bool = False,
-    ) -> Decoder:
+    ) -> PictureDecoder:
         return VideoDecoder(self.media, start, duration, threads, on_damage, deinterlace)
 
     def close(self) -> None:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import av
 
@@ -28,7 +27,9 @@ from vidrestore.media.input.damage import Damage
 from vidrestore.media.input.decode import pts_range
 from vidrestore.media.input.deinterlace import deinterlaced
 from vidrestore.media.input.limits import check_picture, check_rate
-from vidrestore.media.input.probe import MediaInfo, StreamSummary, require_restorable
+from vidrestore.media.input.media_info import MediaInfo, StreamSummary
+from vidrestore.media.input.picture_decoder import PictureDecoder
+from vidrestore.media.input.probe import require_restorable
 from vidrestore.media.output.constant_rate import parse_rate
 from vidrestore.media.y4m import MAGIC, CutShort, Header, Interrupted, OutOfStep, PipeReader, Reader, Tagger, read_frame
 from vidrestore.types import ColorSpec, Frame, StreamInfo
@@ -205,7 +206,7 @@ class _Shown:
     number: int
 
 
-class Y4mDecoder:
+class Y4mDecoder(PictureDecoder):
     """The pictures of a y4m stream: a context manager and an iterator of `Frame`, as `VideoDecoder` is.
 
     Picture n has pts n, in a time base of one picture.
@@ -226,11 +227,11 @@ class Y4mDecoder:
         on_damage: OnDamage,
         deinterlace: bool,
     ) -> None:
-        self.media, self._header, self._source = media, header, source
+        super().__init__(media)
+        self._header, self._source = header, source
         self._first, self._end = pts_range(media, start, duration)
         self._conceal = on_damage == "conceal"
         self._deinterlace = deinterlace
-        self._damage: list[Damage] = []
         self._delivered = 0
         try:
             self._refuse()
@@ -249,26 +250,6 @@ class Y4mDecoder:
         cut = self.media.damaged_from
         if cut is not None and not self._conceal and (self._end is None or cut[0] < self._end):
             raise self._damaged(cut[0], _CUT_SHORT)
-
-    @property
-    def info(self) -> StreamInfo:
-        return self.media.video
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """The source's."""
-        return self.media.notices
-
-    @property
-    def damage(self) -> tuple[Damage, ...]:
-        """The picture that a concealed stream was cut in."""
-        return tuple(self._damage)
-
-    def __enter__(self) -> Y4mDecoder:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give a file back; a pipe is left open, for its writer to finish with."""

@@ -151,7 +151,7 @@ class ConstantRate:
             self._hand_on(max(end, self._begins + 1))
             self._waiting = None
         report = self._sink.finish(before_naming)
-        return replace(report, notices=(*report.notices, *self._changes()))
+        return replace(report, constant_rate=float(self._rate), notices=(*report.notices, *self._changes()))
 
     def cancel(self) -> None:
         """Wake the sink where it waits for a reader; called from another thread when the job is stopped."""

@@ -20,14 +20,15 @@ from vidrestore.config import EncodeConfig
 from vidrestore.errors import EmptyVideoError, MediaError, OutOfMemoryError, UnsupportedStreamError, VidrestoreError
 from vidrestore.media.convert import FromRGB
 from vidrestore.media.input.decode import pts_range
-from vidrestore.media.input.probe import MediaInfo
+from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.media.output.containers import FORMATS, Container
 from vidrestore.media.output.encoders import plan_encoding
 from vidrestore.media.output.mark import require_mark
 from vidrestore.media.output.muxer import Muxer, Span
 from vidrestore.media.output.picture_sink import captions_lost
 from vidrestore.media.output.target import PendingFile, check_target, muxer_of, storage_error
-from vidrestore.media.passthrough.streams import StreamPlan, check_streams
+from vidrestore.media.passthrough.stream_check import check_streams
+from vidrestore.media.passthrough.streams import StreamPlan
 from vidrestore.media.proof.verify import VerifyReport, verify
 from vidrestore.types import Frame, StreamInfo
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
@@ -28,11 +27,11 @@ from vidrestore.errors import (
     VidrestoreError,
 )
 from vidrestore.media.convert import FromRGB
-from vidrestore.media.input.probe import MediaInfo
+from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.media.output.mark import gif_comment, gif_with_comment
 from vidrestore.media.output.own_check import compared, report
 from vidrestore.media.output.pace import cfr_rate, picture_times
-from vidrestore.media.output.picture_sink import Intake, refuse_encoding, refuse_hdr, refuse_streams, words_lost
+from vidrestore.media.output.picture_sink import Intake, PictureSink, refuse_encoding, refuse_hdr, refuse_streams, words_lost
 from vidrestore.media.output.target import PendingFile, storage_error
 from vidrestore.media.proof.verify import VerifyReport
 from vidrestore.types import ColorSpec, Frame, StreamInfo
@@ -223,7 +222,7 @@ class _Paletted:
         return ready
 
 
-class GifSink:
+class GifSink(PictureSink):
     """Writes one gif: a context manager; `write` every picture in order, then `finish` (see `VideoWriter`).
 
     Each picture is shown from the tick nearest to its own time on (counted from the first picture), so errors do not add up.
@@ -245,9 +244,8 @@ class GifSink:
     def __init__(
         self, target: Path, media: MediaInfo, info: StreamInfo, plan: GifPlan, overwrite: bool, comment: str = ""
     ) -> None:
-        self._notices = plan.notices
         self._target, self._plan, self._comment = target, plan, comment
-        self._intake = Intake(info, media, "A gif")
+        super().__init__(Intake(info, media, "A gif"), plan.notices)
         written = self._intake.info
         self._alpha = info.alpha
         color = ColorSpec(matrix=info.color.matrix, full_range=True, tagged_matrix="gbr", tagged_range="pc")
@@ -265,17 +263,6 @@ class GifSink:
         except BaseException as error:
             self.close()
             raise self._explained(error) from None
-
-    def __enter__(self) -> GifSink:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What a user should know of the output, so far."""
-        return (*self._notices, *self._intake.lost)
 
     @property
     def shift(self) -> Fraction:

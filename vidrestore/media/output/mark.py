@@ -23,7 +23,8 @@ import av
 import av.error
 
 from vidrestore.errors import UnsupportedStreamError
-from vidrestore.media.input.probe import MediaInfo, open_input
+from vidrestore.media.input.media_info import MediaInfo
+from vidrestore.media.input.probe import open_input
 from vidrestore.media.output.containers import Container
 
 __all__ = [

@@ -15,7 +15,8 @@ import av.error
 
 from vidrestore.config import Damage as OnDamage
 from vidrestore.errors import UnsupportedStreamError
-from vidrestore.media.input.probe import MediaInfo, StreamSummary, open_input
+from vidrestore.media.input.media_info import MediaInfo, StreamSummary
+from vidrestore.media.input.probe import open_input
 from vidrestore.media.output.containers import Container
 from vidrestore.media.output.mark import held_in_stream, marked_packet, service
 from vidrestore.media.output.matroska import display_size, write_display_size

@@ -11,7 +11,8 @@ import av.error
 from vidrestore.config import RunConfig
 from vidrestore.errors import UnsupportedStreamError
 from vidrestore.media.input.decode import pts_range
-from vidrestore.media.input.probe import MediaInfo, open_input
+from vidrestore.media.input.media_info import MediaInfo
+from vidrestore.media.input.probe import open_input
 from vidrestore.media.output.constant_rate import average_rate, constant_rate, parse_rate
 
 __all__ = ["cfr_rate", "picture_times", "settle_rate"]

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidrestore.config import EncodeConfig, RunConfig
 from vidrestore.errors import UnsupportedStreamError, UsageError
-from vidrestore.media.input.probe import MediaInfo
+from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.media.passthrough.metadata import file_metadata
-from vidrestore.media.passthrough.remux import kept_streams
+from vidrestore.media.passthrough.streams import kept_streams
 from vidrestore.media.proof.findings import listed
 from vidrestore.media.upright import Upright
 from vidrestore.types import Frame, StreamInfo
 
-__all__ = ["Intake", "captions_lost", "refuse_encoding", "refuse_hdr", "refuse_streams", "words_lost"]
+__all__ = ["Intake", "PictureSink", "captions_lost", "refuse_encoding", "refuse_hdr", "refuse_streams", "words_lost"]
 
 _KINDS = {"video": "video", "audio": "audio", "subtitle": "subtitle", "data": "data", "attachment": "attachment"}
 
@@ -124,3 +126,30 @@ class Intake:
             self.lost = (captions_lost(self._what[:1].lower() + self._what[1:]),)
         alpha = frame.alpha if self._info.alpha and frame.alpha is not None else None
         return self._upright(data.transpose(1, 2, 0)), None if alpha is None else self._upright(np.asarray(alpha))
+
+
+class PictureSink(ABC):
+    """What gif, y4m and image sequences have in common as sinks (see `Sink`).
+
+    Args:
+        intake: how pictures reach it.
+        notices: of the plan.
+    """
+
+    def __init__(self, intake: Intake, notices: tuple[str, ...]) -> None:
+        self._intake, self._notices = intake, notices
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know of the output, so far."""
+        return (*self._notices, *self._intake.lost)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go; leaves nothing behind unless `finish` succeeded."""

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import av
 import av.error
@@ -28,11 +27,11 @@ from vidrestore.errors import (
 )
 from vidrestore.media.convert import FromRGB
 from vidrestore.media.input.image_header import NotAnImage, read_header
-from vidrestore.media.input.probe import MediaInfo
+from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.media.input.sequence_source import decode_image
 from vidrestore.media.output.mark import image_comment, image_with_comment
 from vidrestore.media.output.own_check import compared, report
-from vidrestore.media.output.picture_sink import Intake, refuse_encoding, refuse_hdr, refuse_streams, words_lost
+from vidrestore.media.output.picture_sink import Intake, PictureSink, refuse_encoding, refuse_hdr, refuse_streams, words_lost
 from vidrestore.media.output.target import storage_error
 from vidrestore.media.proof.verify import VerifyReport
 from vidrestore.media.sequence import Pattern, is_folder
@@ -215,7 +214,7 @@ class _ImageEncoder:
         return b"".join(bytes(packet) for packet in self._context.encode(picture))
 
 
-class SequenceSink:
+class SequenceSink(PictureSink):
     """Writes numbered images from 1 and `timecodes.txt`: a context manager; `write` every picture, then `finish`.
 
     All of it grows in a hidden folder beside the target; `finish` reads every image again and only then gives the folder its
@@ -247,10 +246,9 @@ class SequenceSink:
         comment: str = "",
     ) -> None:
         self._comment = comment
-        self._notices = plan.notices
         self._folder, self._pattern, self._plan = folder, pattern, plan
         self._whole, self._media, self._overwrite = folder.resolve(), media, overwrite
-        self._intake = Intake(info, media, "An image sequence")
+        super().__init__(Intake(info, media, "An image sequence"), plan.notices)
         written = self._intake.info
         self._time_base, self._shift = info.time_base, shift
         self._encode = _ImageEncoder(written, plan)
@@ -266,17 +264,6 @@ class SequenceSink:
             self._pending.mkdir()
         except OSError as error:
             raise storage_error(error, folder) from None
-
-    def __enter__(self) -> SequenceSink:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What a user should know of the output, so far."""
-        return (*self._notices, *self._intake.lost)
 
     @property
     def shift(self) -> Fraction:

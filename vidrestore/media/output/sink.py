@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from vidrestore.config import RunConfig
 from vidrestore.errors import UsageError
 from vidrestore.media.input.decode import pts_range
-from vidrestore.media.input.probe import MediaInfo
+from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.media.output.constant_rate import ConstantRate
 from vidrestore.media.output.containers import FORMATS
 from vidrestore.media.output.encode import VideoWriter
@@ -23,7 +23,7 @@ from vidrestore.media.output.pace import cfr_rate, settle_rate
 from vidrestore.media.output.sequence_sink import SequenceSink, check_folder, plan_sequence, sequence_target
 from vidrestore.media.output.target import check_target, muxer_of
 from vidrestore.media.output.y4m_sink import Y4mSink, plan_y4m, require_pipe
-from vidrestore.media.passthrough.remux import check_streams
+from vidrestore.media.passthrough.stream_check import check_streams
 from vidrestore.media.proof.verify import VerifyReport
 from vidrestore.types import Frame, StreamInfo
 

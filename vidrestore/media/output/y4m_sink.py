@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 import av
@@ -28,10 +27,10 @@ from vidrestore.errors import (
     VerificationError,
 )
 from vidrestore.media.convert import FromRGB
-from vidrestore.media.input.probe import MediaInfo
+from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.media.output.mark import y4m_word
 from vidrestore.media.output.own_check import compared, report
-from vidrestore.media.output.picture_sink import Intake, refuse_encoding, refuse_hdr, refuse_streams, words_lost
+from vidrestore.media.output.picture_sink import Intake, PictureSink, refuse_encoding, refuse_hdr, refuse_streams, words_lost
 from vidrestore.media.output.target import PendingFile, storage_error
 from vidrestore.media.proof.findings import Finding
 from vidrestore.media.proof.verify import VerifyReport
@@ -174,7 +173,7 @@ class _Pipe:
             self._descriptor = -1
 
 
-class Y4mSink:
+class Y4mSink(PictureSink):
     """Writes one y4m stream: a context manager; `write` every picture in order, then `finish` (see `VideoWriter`).
 
     A file grows under a hidden name and is read again before it gets its own. What went into a pipe cannot be read again; if the
@@ -197,11 +196,10 @@ class Y4mSink:
     def __init__(
         self, target: Path | None, media: MediaInfo, info: StreamInfo, plan: Y4mPlan, overwrite: bool, comment: str = ""
     ) -> None:
-        self._notices = plan.notices
         self.shift = Fraction(0)
         self._target, self._plan = target, plan
         self._name = "standard output" if target is None else str(target)
-        self._intake = Intake(info, media, "y4m")
+        super().__init__(Intake(info, media, "y4m"), plan.notices)
         written = self._intake.info
         color = plan.color
         self._header = Header(
@@ -230,17 +228,6 @@ class Y4mSink:
         except OSError as error:
             self._pending.discard()
             raise storage_error(error, target) from None
-
-    def __enter__(self) -> Y4mSink:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What a user should know of the output, so far."""
-        return (*self._notices, *self._intake.lost)
 
     def write(self, frame: Frame) -> None:
         """Write one picture; it has to come at the rate that was settled."""

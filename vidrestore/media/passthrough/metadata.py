@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from vidrestore.media.input.probe import Chapter, MediaInfo, StreamSummary
+from vidrestore.media.input.media_info import Chapter, MediaInfo, StreamSummary
 from vidrestore.media.output.containers import Container
 from vidrestore.media.passthrough.timecode import moved_timecode
 

@@ -14,21 +14,12 @@ import av.error
 
 from vidrestore.config import Damage as OnDamage
 from vidrestore.errors import DamagedVideoError
-from vidrestore.media.input.probe import MediaInfo, StreamSummary, open_input
+from vidrestore.media.input.media_info import MediaInfo, StreamSummary
+from vidrestore.media.input.probe import open_input
 from vidrestore.media.passthrough.digest import PacketDigest
-from vidrestore.media.passthrough.streams import StreamPlan, check_streams, kept_streams, plan_streams
 from vidrestore.media.passthrough.subtitles import SubtitleConverter
 
-__all__ = [
-    "CopiedStream",
-    "HiddenLead",
-    "PacketDigest",
-    "StreamCopier",
-    "StreamPlan",
-    "check_streams",
-    "kept_streams",
-    "plan_streams",
-]
+__all__ = ["CopiedStream", "HiddenLead", "StreamCopier"]
 
 _log = logging.getLogger(__name__)
 

@@ -19,7 +19,8 @@ from av.codec import CodecContext
 from av.subtitles.subtitle import SubtitleSet
 
 from vidrestore.errors import DamagedVideoError
-from vidrestore.media.input.probe import MediaInfo, StreamSummary, open_input
+from vidrestore.media.input.media_info import MediaInfo, StreamSummary
+from vidrestore.media.input.probe import open_input
 
 __all__ = ["TEXT_CODECS", "SubtitleConverter", "holds_positions"]
 

@@ -9,7 +9,7 @@ from math import atan2, degrees, hypot
 
 import av
 
-from vidrestore.media.input.probe import MediaInfo
+from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.media.proof.findings import Finding
 from vidrestore.media.proof.inventory import family
 from vidrestore.media.proof.promise import Promise

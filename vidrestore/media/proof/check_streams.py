@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 
-from vidrestore.media.input.probe import MediaInfo, StreamSummary
+from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.media.passthrough.remux import NO_PTS
-from vidrestore.media.passthrough.streams import kind_of
+from vidrestore.media.passthrough.streams import kind_of, named
 from vidrestore.media.proof.findings import Finding, StreamCheck, counted, were
 from vidrestore.media.proof.inventory import Inventory, StreamContent, Words, container_of
 from vidrestore.media.proof.promise import Promise, PromisedStream
 from vidrestore.media.proof.timing import largest_error, milliseconds
 
-__all__ = ["check_streams", "named", "partners_of", "same_language", "stream_check", "timecodes_of"]
+__all__ = ["check_streams", "partners_of", "same_language", "stream_check", "timecodes_of"]
 
 # ISO 639-2 has two codes for these languages (bibliographic, terminological); containers translate them.
 _SAME_LANGUAGE = {
@@ -85,12 +85,6 @@ def check_streams(
     if promise.alpha and not found.media.video.alpha:
         told = f"The transparency of {promise.path.name} is missing in the written file."
         yield Finding("transparency", "yes", "no", "differs", told, "the transparency")
-
-
-def named(stream: StreamSummary) -> str:
-    """`Stream 2 audio aac deu Title`, to begin a sentence with."""
-    words = str(stream)
-    return words[:1].upper() + words[1:]
 
 
 def _described(stream: PromisedStream) -> str:

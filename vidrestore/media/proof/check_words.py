@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
-from vidrestore.media.input.probe import Chapter, MediaInfo
+from vidrestore.media.input.media_info import Chapter, MediaInfo
 from vidrestore.media.output.mark import MARK, read_mark
 from vidrestore.media.passthrough.metadata import free_keys, lost_keys
 from vidrestore.media.passthrough.streams import kind_of

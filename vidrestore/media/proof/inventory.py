@@ -22,7 +22,8 @@ from vidrestore.errors import DamagedVideoError, EmptyVideoError
 from vidrestore.media.input.damage import Damage
 from vidrestore.media.input.decode import VideoDecoder, pts_range
 from vidrestore.media.input.ledger import shows_picture
-from vidrestore.media.input.probe import MediaInfo, StreamSummary, open_input
+from vidrestore.media.input.media_info import MediaInfo, StreamSummary
+from vidrestore.media.input.probe import open_input
 from vidrestore.media.input.source import Source
 from vidrestore.media.output.containers import FORMATS, Container
 from vidrestore.media.passthrough.digest import PacketDigest

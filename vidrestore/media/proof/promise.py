@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidrestore.media.input.decode import pts_range
-from vidrestore.media.input.probe import Chapter, MediaInfo, StreamSummary
+from vidrestore.media.input.media_info import Chapter, MediaInfo, StreamSummary
 from vidrestore.media.output.containers import Container
 from vidrestore.media.output.mark import MARK
 from vidrestore.media.passthrough.metadata import file_metadata, moved_timecodes, shifted_chapters

@@ -15,12 +15,12 @@ import av.error
 from vidrestore.config import Damage as OnDamage
 from vidrestore.config import LimitsConfig
 from vidrestore.errors import DamagedVideoError, EmptyVideoError, MediaError, UsageError, VerificationError
-from vidrestore.media.input.probe import MediaInfo, probe
+from vidrestore.media.input.media_info import MediaInfo
+from vidrestore.media.input.probe import probe
 from vidrestore.media.input.source import FileSource, Source, open_source
 from vidrestore.media.output.containers import Container
 from vidrestore.media.passthrough.remux import CopiedStream
-from vidrestore.media.passthrough.streams import kind_of
-from vidrestore.media.proof.check_streams import named
+from vidrestore.media.passthrough.streams import kind_of, named
 from vidrestore.media.proof.checks import examine, same_pictures
 from vidrestore.media.proof.findings import Finding, StreamCheck, VerifyReport
 from vidrestore.media.proof.inventory import Inventory, Timeline, container_of, decode_timeline, take_inventory, watch
@@ -93,14 +93,7 @@ def verify(
     if report.differing:
         raise VerificationError(report.differing[0].sentence)
     heard = tuple(row.sentence for row in report.rows if row.name.startswith("hidden sound") and row.sentence)
-    return replace(report, notices=(*notices, *heard), constant_rate=_grid(source, info))
-
-
-def _grid(source: MediaInfo, info: StreamInfo | None) -> float | None:
-    """The rate that pictures were put to: then, and only then, a tick of theirs is one picture, unlike the source's."""
-    if info is None or info.frame_rate is None or info.time_base == source.video.time_base:
-        return None
-    return float(info.frame_rate) if info.time_base * info.frame_rate == 1 else None
+    return replace(report, notices=(*notices, *heard))
 
 
 def _of_own_file(limits: LimitsConfig) -> LimitsConfig:
