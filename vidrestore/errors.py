@@ -14,6 +14,8 @@ VidrestoreError                      1
 │   ├── UnknownCodecError                no decoder or encoder for a codec
 │   ├── UnsupportedStreamError           the output container cannot hold a stream
 │   ├── LimitExceededError               the file asks for more than a set limit
+│   ├── SourceChangedError               the input changed or went away during the job
+│   ├── IndexMismatchError               decoding gives other pictures than the file's index says
 │   └── VerificationError                the written file differs from what was promised
 ├── EngineError                      4   an engine folder is missing or wrong
 │   ├── UnknownEngineError               no engine of this id or task
@@ -41,6 +43,7 @@ __all__ = [
     "EngineError",
     "FolderMissingError",
     "FrameFailedError",
+    "IndexMismatchError",
     "InterruptedJob",
     "InvalidCardError",
     "LimitExceededError",
@@ -53,6 +56,7 @@ __all__ = [
     "RuntimeFailure",
     "RuntimeUnavailableError",
     "SameFileError",
+    "SourceChangedError",
     "SourceMissingError",
     "StorageError",
     "TierUnavailableError",
@@ -154,6 +158,14 @@ class UnsupportedStreamError(MediaError):
 
 class LimitExceededError(MediaError):
     next_step = "If you trust the file, raise the limit in the config ([limits]; see docs/configuration.md)."
+
+
+class SourceChangedError(MediaError):
+    next_step = "Run the same command again when the input is as it is to be restored."
+
+
+class IndexMismatchError(MediaError):
+    next_step = "Set segment_frames = 0 in the config: the file is then decoded in one go, from its beginning."
 
 
 class VerificationError(MediaError):

@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM while a job runs: one KeyboardInterrupt, raised only where raising is safe.
+"""Ctrl-C and SIGTERM while a job runs: asked once, it ends what it has begun; asked twice, it stops where that is safe.
 
 Python delivers signals between any two bytecodes of the main thread. Raised inside a lock's bookkeeping
 or half-way through a clean-up, the exception would leave a lock held or a temporary file behind. So while
-a job runs, a signal is only noted, except in the parts that say `armed`.
+a job runs, a signal is only noted, and a KeyboardInterrupt comes once, in the parts that say `armed`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,19 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupts:
     """A context manager that holds the process's two stop signals; outside the main thread it does nothing.
 
-    `requested` turns True at the first signal. Later ones are ignored, so that nothing interrupts the clean-up.
+    `requested` turns True at the first signal, which raises, unless there is patience. Those after the one that raised are
+    ignored, so that nothing interrupts the clean-up.
+
+    Args:
+        patience: signals that are only noted before one raises KeyboardInterrupt.
+        on_first: called at the first signal if it is only noted, to tell the user what goes on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: int = 0, on_first: Callable[[], None] | None = None) -> None:
         self.requested = False
+        self._patience = patience
+        self._on_first = on_first
+        self._signals = 0
         self._armed = False
         self._wakers: list[Callable[[], None]] = []
         self._previous: dict[signal.Signals, Any] = {}
@@ -70,12 +78,17 @@ class Interrupts:
 
     def _arm(self) -> None:
         self._armed = True
-        if self.requested:
+        if self._signals > self._patience:
             self._armed = False
             raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
+        self._signals += 1
+        if self._signals <= self._patience:
+            if self._signals == 1 and self._on_first is not None:
+                self._on_first()
+            return
         for waker in self._wakers:
             waker()
         if self._armed:

@@ -112,6 +112,8 @@ class Pipeline:
         self._queue: queue.Queue[Frame | None] = queue.Queue(queue_frames)
         self._cancelled = False
         self._encode_failure: BaseException | None = None
+        self._into_blend: Clocked[Frame] = Clocked(())
+        self._out: Clocked[Frame] = Clocked(())
         self._decoded = 0
         self._written = 0
         self._encode_seconds = 0.0
@@ -131,7 +133,7 @@ class Pipeline:
             threads.append(threading.Thread(target=self._watch, name="vidrestore-watch"))
         for waker in self._wakers:
             self._interrupts.wake(waker)
-        restored = Clocked(self._restored())
+        self._out = restored = Clocked(self._restored())
         started: list[threading.Thread] = []
         try:
             for thread in threads:
@@ -154,12 +156,17 @@ class Pipeline:
                 self._join_decoder(started[0])
         if self._encode_failure is not None:
             raise self._encode_failure
+        return self.tally
+
+    @property
+    def tally(self) -> Tally:
+        """What was done so far; may be asked for from any thread."""
         return Tally(
             decoded=self._decoded,
             written=self._written,
             decode=self._source.seconds,
             engine=self._engine.seconds,
-            blend=max(0.0, restored.seconds - self._into_blend.seconds),
+            blend=max(0.0, self._out.seconds - self._into_blend.seconds),
             encode=self._encode_seconds,
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,8 @@ class JobSpec:
     """(id, sha256 of card and weights) of the engines that have to run."""
     comment: str = ""
     """What the output says of how it was made."""
+    origin: Fraction | None = None
+    """Source time, in seconds, from which on --cfr counts its pictures; None: times are the source's own."""
     source_size: int = 0
     source_mtime_ns: int = 0
     """Of the source's file (of a sequence: the sum of sizes and the latest time), so that a worker notices another file."""
