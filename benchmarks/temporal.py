@@ -27,6 +27,7 @@ from vidrestore.config import TemporalConfig, settle
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.fused import FusedEngine
 from vidrestore.media.input.decode import VideoDecoder
+from vidrestore.media.input.picture_decoder import DecodeOptions
 from vidrestore.metrics.noise import temporal_noise
 from vidrestore.metrics.psnr import psnr
 from vidrestore.metrics.sharpness import edge_gain, sharpness_ratio
@@ -155,7 +156,7 @@ def main() -> None:
         rows.append(measure_truth(name, clean, config))
         show(rows[-1])
     for path in options.clips:
-        with VideoDecoder(path, options.start) as decoder:
+        with VideoDecoder(path, DecodeOptions(options.start)) as decoder:
             source = [np.ascontiguousarray(f.data.transpose(1, 2, 0)) for f in islice(decoder, options.frames)]
         variants = (
             (path.name, source),

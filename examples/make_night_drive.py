@@ -18,6 +18,7 @@ import numpy as np
 
 from vidrestore.config import EncodeConfig
 from vidrestore.media.input.decode import VideoDecoder
+from vidrestore.media.input.picture_decoder import DecodeOptions
 from vidrestore.media.input.probe import probe
 from vidrestore.media.output.encode import VideoWriter
 from vidrestore.training.degradations.common import add_noise, linear_to_srgb, srgb_to_linear
@@ -73,7 +74,7 @@ def main(source: Path, target: Path) -> None:
     tile, _ = render_flare(np.random.default_rng(SEED + 2), 512)
     noise = np.random.default_rng([SEED, 1])
     media = probe(source)
-    with VideoDecoder(media, duration=4.0) as decoder:
+    with VideoDecoder(media, DecodeOptions(duration=4.0)) as decoder:
         info = replace(decoder.info, width=WIDTH, height=HEIGHT)
         settings = EncodeConfig(crf=22, preset="medium")
         with VideoWriter(

@@ -14,6 +14,7 @@ import pytest
 
 from vidrestore.config import EncodeConfig, RunConfig
 from vidrestore.media import MediaInfo, VerifyReport, VideoDecoder, VideoWriter
+from vidrestore.media.input.picture_decoder import DecodeOptions
 from vidrestore.media.input.probe import probe
 from vidrestore.media.input.source import open_source
 from vidrestore.media.output.sink import check_sink, open_sink
@@ -120,7 +121,10 @@ def restore(tmp_path: Path) -> Callable[..., tuple[MediaInfo, Path, VerifyReport
         info, target = probe(source), tmp_path / name
         span = {key: settings[key] for key in ("start", "duration") if key in settings}
         encode = EncodeConfig.model_validate({"codec": codec})
-        with VideoDecoder(info, **span) as decoder, VideoWriter(target, info, info.video, encode, **settings) as writer:
+        with (
+            VideoDecoder(info, DecodeOptions(**span)) as decoder,
+            VideoWriter(target, info, info.video, encode, **settings) as writer,
+        ):
             for frame in decoder:
                 writer.write(frame)
             report = writer.finish()
@@ -140,7 +144,7 @@ def through() -> Callable[..., VerifyReport]:
         check_sink(target, media, media.video, config, overwrite)
         span = {"start": config.start, "duration": config.duration, "on_damage": config.on_damage}
         with (
-            opened.decoder(**span, deinterlace=config.deinterlace) as decoder,
+            opened.decoder(DecodeOptions(**span, deinterlace=config.deinterlace)) as decoder,
             open_sink(target, media, media.video, config, overwrite=overwrite, comment="Restored by vidrestore") as sink,
         ):
             for frame in decoder:

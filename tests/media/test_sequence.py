@@ -32,6 +32,7 @@ from vidrestore.errors import (
     UsageError,
     VerificationError,
 )
+from vidrestore.media.input.picture_decoder import DecodeOptions
 from vidrestore.media.input.probe import probe
 from vidrestore.media.input.source import open_source
 from vidrestore.media.output.sequence_sink import SequenceSink
@@ -66,7 +67,7 @@ def pixels_of(number: int, kind: str = "rgb8", width: int = 20, height: int = 14
 
 
 def decoded(address: str | Path, **settings: Any) -> list[Frame]:
-    with open_source(address).decoder(**settings) as decoder:
+    with open_source(address).decoder(DecodeOptions(**settings)) as decoder:
         return list(decoder)
 
 
@@ -282,7 +283,7 @@ def test_a_damaged_image_stops_with_its_name_or_is_repeated(
     with pytest.raises(DamagedVideoError, match=rf"Frame 2 \(0\.080 s\), .*3\.{extension}, is damaged") as refusal:
         decoded(folder)
     assert (refusal.value.index, refusal.value.seconds) == (2, 0.08)
-    with open_source(folder).decoder(on_damage="conceal") as decoder:
+    with open_source(folder).decoder(DecodeOptions(on_damage="conceal")) as decoder:
         frames = list(decoder)
         assert [(entry.index, entry.kind) for entry in decoder.damage] == [(2, "repeated")]
         assert victim.name in decoder.damage[0].reason
@@ -304,7 +305,7 @@ def test_damage_at_the_beginning_shows_the_first_sound_one(images: Callable[...,
     folder = images()
     for number in (1, 2):
         (folder / f"00000{number}.png").write_bytes(b"")
-    with open_source(folder).decoder(on_damage="conceal") as decoder:
+    with open_source(folder).decoder(DecodeOptions(on_damage="conceal")) as decoder:
         frames = list(decoder)
     assert [frame.pts for frame in frames] == list(range(5)) and [entry.index for entry in decoder.damage] == [0, 1]
     assert np.array_equal(frames[0].data, frames[2].data)

@@ -28,6 +28,7 @@ from vidrestore.errors import (
     UnsupportedStreamError,
     UsageError,
 )
+from vidrestore.media.input.picture_decoder import DecodeOptions
 from vidrestore.media.input.probe import probe
 from vidrestore.media.input.source import open_source
 from vidrestore.media.output.sink import check_sink, open_sink
@@ -121,9 +122,9 @@ def test_a_file_is_described_and_decoded(tmp_path: Path) -> None:
         frames = list(decoder)
     assert [(frame.index, frame.pts, frame.duration) for frame in frames] == [(n, n, 1) for n in range(4)]
     assert [int(frame.data[0, 0, 0]) for frame in frames] == [round((24 + n) * 255 / 219) for n in range(4)]
-    with source.decoder(start=0.04, duration=0.08) as decoder:
+    with source.decoder(DecodeOptions(start=0.04, duration=0.08)) as decoder:
         assert [(frame.index, frame.pts) for frame in decoder] == [(0, 1), (1, 2)]
-    with pytest.raises(EmptyVideoError), source.decoder(start=5) as decoder:
+    with pytest.raises(EmptyVideoError), source.decoder(DecodeOptions(start=5)) as decoder:
         list(decoder)
 
 
@@ -139,16 +140,19 @@ def test_a_cut_file_is_refused_before_work_or_concealed(tmp_path: Path) -> None:
     with pytest.raises(DamagedVideoError, match=r"Frame 4 of .*in\.y4m \(0\.160 s\) is damaged") as refusal:
         source.decoder()
     assert (refusal.value.index, refusal.value.seconds) == (4, 0.16)
-    with source.decoder(duration=0.16) as decoder:
+    with source.decoder(DecodeOptions(duration=0.16)) as decoder:
         assert len(list(decoder)) == 4
-    with source.decoder(on_damage="conceal") as decoder:
+    with source.decoder(DecodeOptions(on_damage="conceal")) as decoder:
         assert len(list(decoder)) == 4
         assert [(entry.index, entry.kind) for entry in decoder.damage] == [(4, "missing")]
 
 
 def test_a_stream_out_of_step_stops_even_when_concealing(tmp_path: Path) -> None:
     path = gray_ramp(tmp_path, frames=2, tail=bytes(18) + b"FRAME\n" + bytes(12))
-    with open_source(path).decoder(on_damage="conceal") as decoder, pytest.raises(DamagedVideoError, match="Frame 2"):
+    with (
+        open_source(path).decoder(DecodeOptions(on_damage="conceal")) as decoder,
+        pytest.raises(DamagedVideoError, match="Frame 2"),
+    ):
         list(decoder)
 
 
@@ -177,11 +181,11 @@ def test_fields_are_refused_or_made_whole(tmp_path: Path, ffmpeg: Callable[..., 
     source = open_source(path)
     with pytest.raises(MediaError, match="interlaced"):
         source.decoder()
-    with source.decoder(deinterlace=True) as decoder:
+    with source.decoder(DecodeOptions(deinterlace=True)) as decoder:
         assert [frame.pts for frame in decoder] == list(range(5))
     path.write_bytes(path.read_bytes().replace(b" It ", b" Im ", 1))
     with pytest.raises(MediaError, match="mixes whole pictures and fields"):
-        open_source(path).decoder(deinterlace=True)
+        open_source(path).decoder(DecodeOptions(deinterlace=True))
 
 
 def test_a_waiting_reader_can_be_woken() -> None:

@@ -15,6 +15,7 @@ from vidrestore.errors import DamagedVideoError, MediaError
 from vidrestore.media import VideoDecoder
 from vidrestore.media.input.clock import Clock
 from vidrestore.media.input.ledger import Slot
+from vidrestore.media.input.picture_decoder import DecodeOptions
 from vidrestore.media.input.probe import probe
 
 Make = Callable[..., Path]
@@ -24,7 +25,7 @@ SOURCE = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=2")
 
 def decode(path: Path, **settings: Any) -> tuple[list[tuple[int, int | None]], Fraction, tuple[str, ...]]:
     """(pts, duration) of all pictures, the tick, the notices."""
-    with VideoDecoder(path, **settings) as decoder:
+    with VideoDecoder(path, DecodeOptions(**settings)) as decoder:
         return [(frame.pts, frame.duration) for frame in decoder], decoder.info.time_base, decoder.notices
 
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from vidrestore.cli import cli
 from vidrestore.media import VideoDecoder
+from vidrestore.media.input.picture_decoder import DecodeOptions
 
 Real = Callable[[str], Path]
 
@@ -41,7 +42,7 @@ def test_damage_stops_or_is_listed(
     real: Real, tmp_path: Path, name: str, places: tuple[float, ...], length: int, frames: int
 ) -> None:
     path = damaged(real(name), tmp_path / f"hurt{Path(name).suffix}", places, length)
-    with VideoDecoder(path, on_damage="conceal") as decoder:
+    with VideoDecoder(path, DecodeOptions(on_damage="conceal")) as decoder:
         assert sum(1 for _ in decoder.pictures()) == frames
     first = decoder.damage[0]
     whole = ["--engine", "identity", "--quiet"]

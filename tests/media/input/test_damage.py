@@ -17,6 +17,7 @@ from vidrestore.errors import DamagedVideoError, MediaError
 from vidrestore.media import VideoDecoder
 from vidrestore.media.input import decode as decode_module
 from vidrestore.media.input.damage import Damage
+from vidrestore.media.input.picture_decoder import DecodeOptions
 from vidrestore.media.input.probe import probe
 from vidrestore.types import Frame
 
@@ -52,7 +53,7 @@ def noise(number: int, data: bytes, at: int = NUMBER) -> bytes:
 
 
 def decode(path: Path, **settings: Any) -> tuple[list[Frame], tuple[Damage, ...]]:
-    with VideoDecoder(path, **settings) as decoder:
+    with VideoDecoder(path, DecodeOptions(**settings)) as decoder:
         return list(decoder), decoder.damage
 
 

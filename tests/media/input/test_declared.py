@@ -24,7 +24,7 @@ path, media, stop = sys.argv[1], probe(sys.argv[1]), threading.Event()
 
 def decode():
     while not stop.is_set():
-        with VideoDecoder(media, threads=8) as decoder:
+        with VideoDecoder(media, DecodeOptions(threads=8)) as decoder:
             try:
                 next(decoder.pictures())  # closed while its threads still work
             except Exception:

@@ -14,6 +14,7 @@ import pytest
 from vidrestore.errors import DamagedVideoError, EmptyVideoError, MediaError
 from vidrestore.media import VideoDecoder
 from vidrestore.media.input import decode as decode_module
+from vidrestore.media.input.picture_decoder import DecodeOptions
 from vidrestore.media.input.probe import open_input, probe
 
 Make = Callable[..., Path]
@@ -48,7 +49,7 @@ def test_decoding_twice_gives_the_same(make_clip: Make) -> None:
 
 def test_thread_count_changes_nothing(make_clip: Make) -> None:
     path = make_clip()
-    with VideoDecoder(path, threads=1) as one, VideoDecoder(path, threads=4) as four:
+    with VideoDecoder(path, DecodeOptions(threads=1)) as one, VideoDecoder(path, DecodeOptions(threads=4)) as four:
         assert all(np.array_equal(a.data, b.data) for a, b in zip(one, four, strict=True))
 
 
@@ -60,7 +61,7 @@ def test_a_range_is_a_part_of_the_whole(make_clip: Make, name: str, start: float
         begin = float(decoder.media.start_time)
         end = float("inf") if duration is None else start + duration
         wanted = [frame for frame in decoder if start - 1e-3 <= frame.seconds - begin < end - 1e-3]
-    with VideoDecoder(path, start, duration) as decoder:
+    with VideoDecoder(path, DecodeOptions(start, duration)) as decoder:
         found = list(decoder)
     assert [frame.pts for frame in found] == [frame.pts for frame in wanted]
     assert all(np.array_equal(a.data, b.data) for a, b in zip(found, wanted, strict=True))
@@ -68,7 +69,7 @@ def test_a_range_is_a_part_of_the_whole(make_clip: Make, name: str, start: float
 
 
 def test_a_range_without_frames(make_clip: Make) -> None:
-    with VideoDecoder(make_clip(), start=30.0) as decoder, pytest.raises(EmptyVideoError, match="in the range"):
+    with VideoDecoder(make_clip(), DecodeOptions(start=30.0)) as decoder, pytest.raises(EmptyVideoError, match="in the range"):
         list(decoder)
 
 
@@ -118,7 +119,7 @@ def test_a_truncated_mp4_is_refused_before_work(make_clip: Make, tmp_path: Path,
     with pytest.raises(DamagedVideoError, match="cut short") as caught:
         VideoDecoder(info)
     assert caught.value.index == info.damaged_from[0] > 0
-    with VideoDecoder(info, duration=0.2) as decoder:  # the sound part may be restored
+    with VideoDecoder(info, DecodeOptions(duration=0.2)) as decoder:  # the sound part may be restored
         assert len(list(decoder)) == 5
 
 
@@ -130,9 +131,9 @@ def test_truncated_mkv_and_avi(make_clip: Make, name: str) -> None:
     path.write_bytes(content[: int(len(content) * 0.6)])
     with pytest.raises(DamagedVideoError, match="cut short"):  # the whole is asked for: refused before any work
         VideoDecoder(path)
-    with VideoDecoder(path, duration=0.2) as decoder:
+    with VideoDecoder(path, DecodeOptions(duration=0.2)) as decoder:
         assert len(list(decoder)) == 5
-    with pytest.raises(DamagedVideoError) as caught, VideoDecoder(path, duration=60.0) as decoder:
+    with pytest.raises(DamagedVideoError) as caught, VideoDecoder(path, DecodeOptions(duration=60.0)) as decoder:
         list(decoder)
     assert caught.value.index and caught.value.index > 5
 

@@ -11,6 +11,7 @@ import pytest
 
 from vidrestore.errors import MediaError
 from vidrestore.media import VideoDecoder
+from vidrestore.media.input.picture_decoder import DecodeOptions
 from vidrestore.media.input.probe import probe
 from vidrestore.types import Frame
 
@@ -45,7 +46,7 @@ def combing(frame: Frame) -> float:
 
 
 def decode(path: Path, **settings: Any) -> list[Frame]:
-    with VideoDecoder(path, **settings) as decoder:
+    with VideoDecoder(path, DecodeOptions(**settings)) as decoder:
         return list(decoder)
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.media.input.test_damage import changed
 from vidrestore.media import VideoDecoder
 from vidrestore.media.input.ledger import PATIENCE, Ledger, Slot, shows_picture
+from vidrestore.media.input.picture_decoder import DecodeOptions
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_hidden_reference_pictures_are_not_missed(make_clip: Callable[..., Path]
     sound = make_clip("sound.webm", codec="libvpx", frames=50)
     path = changed(sound, tmp_path / name, lambda n, data: bytes([data[0] & ~0x10]) + data[1:] if n % 3 == 1 else data)
     for on_damage in ("stop", "conceal"):
-        with VideoDecoder(path, on_damage=on_damage) as decoder:
+        with VideoDecoder(path, DecodeOptions(on_damage=on_damage)) as decoder:
             frames = list(decoder)
             assert len(frames) == 33 and decoder.damage == ()
         assert [round(frame.seconds * 25) for frame in frames] == [n for n in range(50) if n % 3 != 1]

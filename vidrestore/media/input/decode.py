@@ -15,7 +15,6 @@ import av
 import av.error
 import psutil
 
-from vidrestore.config import Damage as OnDamage
 from vidrestore.config import LimitsConfig
 from vidrestore.errors import DamagedVideoError, EmptyVideoError, LimitExceededError, MediaError
 from vidrestore.media.convert import ToRGB
@@ -26,11 +25,11 @@ from vidrestore.media.input.decoders import Decoder, open_decoder, side_data
 from vidrestore.media.input.deinterlace import deinterlaced
 from vidrestore.media.input.ledger import Ledger, Slot
 from vidrestore.media.input.media_info import MediaInfo
-from vidrestore.media.input.picture_decoder import PictureDecoder
+from vidrestore.media.input.picture_decoder import WHOLE, DecodeOptions, PictureDecoder, Window
 from vidrestore.media.input.probe import open_input, probe, require_restorable
 from vidrestore.types import Frame
 
-__all__ = ["VideoDecoder", "pts_range"]
+__all__ = ["VideoDecoder", "pts_range", "windowed_range"]
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +60,15 @@ def pts_range(info: MediaInfo, start: float, duration: float | None) -> tuple[in
     return first, None if duration is None else ticks(moment + Fraction(str(duration)))
 
 
+def windowed_range(info: MediaInfo, options: DecodeOptions, window: Window | None) -> tuple[int | None, int | None]:
+    """[first, end) in ticks: the window's moments; what it leaves open is the range's."""
+    first, end = pts_range(info, options.start, options.duration)
+    if window is None:
+        return first, end
+    ends = [moment for moment in (end, window.end_pts) if moment is not None]
+    return (first if window.first_pts is None else window.first_pts), (min(ends) if ends else None)
+
+
 @dataclass
 class _Shown:
     """A picture and its place in time; `fault` says why it is not as it was recorded."""
@@ -88,12 +96,10 @@ class VideoDecoder(PictureDecoder):
 
     Args:
         source: path, or what `probe` said of it.
-        start, duration: seconds of the container's timeline; only pictures with start <= time < start + duration come.
-        threads: decoder threads; they change the speed, not the pictures.
-        on_damage: "stop", or "conceal": the decoder's best guess stays in its place; where it has none, the picture before
-            (at the beginning: the one after) is repeated, so that as many pictures come as there are packets. All are
-            listed in `damage`.
-        deinterlace: make whole pictures of fields instead of refusing interlaced video.
+        options: the range and how to decode it. Concealed damage: the decoder's best guess stays in its place; where it has
+            none, the picture before (at the beginning: the one after) is repeated, so that as many pictures come as there
+            are packets. All are listed in `damage`.
+        window: only this part of it.
         limits: what the file may ask of the machine; None: those it was probed with.
 
     Raises:
@@ -107,25 +113,26 @@ class VideoDecoder(PictureDecoder):
     def __init__(
         self,
         source: str | Path | MediaInfo,
-        start: float = 0.0,
-        duration: float | None = None,
-        threads: int = 2,
-        on_damage: OnDamage = "stop",
-        deinterlace: bool = False,
+        options: DecodeOptions = WHOLE,
+        window: Window | None = None,
+        *,
         limits: LimitsConfig | None = None,
     ) -> None:
         super().__init__(source if isinstance(source, MediaInfo) else probe(source, limits=limits))
-        self._first, self._end = pts_range(self.media, start, duration)
-        self._threads = threads
-        self._on_damage = on_damage
-        self._deinterlace = deinterlace
+        self._first, self._end = windowed_range(self.media, options, window)
+        self._window = window
+        self._begin = window.first_index if window else 0
+        self._passing = self._begin if window and window.first_pts is None else 0
+        self._threads = options.threads
+        self._on_damage = options.on_damage
+        self._deinterlace = options.deinterlace
         self._limits = limits or self.media.limits
         self._notices: list[str] = []
         self._container: av.container.InputContainer | None = None
-        self._delivered = 0
+        self._delivered = self._begin
         self._layout: tuple[int, int, str] | None = None
-        require_restorable(self.media, deinterlace=deinterlace)
-        if on_damage == "stop":
+        require_restorable(self.media, deinterlace=options.deinterlace)
+        if options.on_damage == "stop":
             self._refuse_missing_part()
 
     @property
@@ -153,7 +160,7 @@ class VideoDecoder(PictureDecoder):
                 alpha=None if alpha is None else self.media.cropped(alpha),
                 captions=shown.captions,
             )
-        if not self._delivered:
+        if not self._delivered and self._window is None:
             where = "" if self._first is None and self._end is None else " in the range asked for"
             raise EmptyVideoError(f"{self.media.path} has not one picture{where}.")
 
@@ -166,7 +173,7 @@ class VideoDecoder(PictureDecoder):
 
     def _delivery(self) -> Iterator[_Shown]:
         """The pictures of the range, each checked; damage stops here or is listed."""
-        self._delivered, self._layout = 0, None
+        self._delivered, self._layout = self._begin - self._passing, None
         self._damage.clear()
         leaning: _Shown | None = None
         for shown in self._shown():
@@ -183,7 +190,8 @@ class VideoDecoder(PictureDecoder):
             if shown.kind != "missing":
                 self._check_picture(shown)
                 self._delivered += 1
-                yield shown
+                if self._delivered > self._begin:
+                    yield shown
         self._meet_cut()
 
     def _meet_damage(self, shown: _Shown) -> None:
@@ -193,7 +201,8 @@ class VideoDecoder(PictureDecoder):
             raise self._damaged(shown.reason, None if missing else shown.pts)
         pts = None if missing else shown.pts
         count = None if missing else 1
-        self._damage.append(Damage(self._delivered, pts, self.info.time_base, shown.kind, shown.reason, count))
+        if self._delivered >= self._begin:
+            self._damage.append(Damage(self._delivered, pts, self.info.time_base, shown.kind, shown.reason, count))
 
     def _check_picture(self, shown: _Shown) -> None:
         """The size and the kind of pictures hold from the first to the last."""

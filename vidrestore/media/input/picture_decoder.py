@@ -1,17 +1,55 @@
-"""What all decoders are to their callers, whether they read a file, images or a pipe."""
+"""What all decoders are to their callers, whether they read a file, images or a pipe, and what can be asked of them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from vidrestore.config import Damage as OnDamage
 from vidrestore.media.input.damage import Damage
 from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.types import Frame, StreamInfo
 
-__all__ = ["PictureDecoder"]
+__all__ = ["WHOLE", "DecodeOptions", "PictureDecoder", "Window"]
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """Which pictures of a source a job is about, and how they are decoded."""
+
+    start: float = 0.0
+    """Seconds of the source's timeline; only pictures with start <= time < start + duration come."""
+    duration: float | None = None
+    """None: to the end."""
+    threads: int = 2
+    """Decoder threads; they change the speed, not the pictures."""
+    on_damage: OnDamage = "stop"
+    """conceal: the decoder's best guess stays in a damaged picture's place, else a neighbour; all are listed."""
+    deinterlace: bool = False
+    """Make whole pictures of fields instead of refusing interlaced video."""
+
+
+WHOLE = DecodeOptions()
+"""All of it, by the defaults."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a job's pictures, for who restores only that part. Moments are ticks of the source's time base.
+
+    With `first_pts` the source is entered there, near it if possible; without, it is decoded from the beginning of the job's
+    range, and the pictures before `first_index` are passed over. Both give the same bits where `Source.index` has a list.
+    """
+
+    first_index: int = 0
+    """Index, in the job, of the first picture of the window: frames count on from it, and errors name that number."""
+    first_pts: int | None = None
+    """Its pts, as `Source.index` told it: only pictures from there on come."""
+    end_pts: int | None = None
+    """Only pictures before it come; None: to the end of the job's range."""
 
 
 class PictureDecoder(ABC):

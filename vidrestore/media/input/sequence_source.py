@@ -12,17 +12,16 @@ import av
 import av.error
 
 from vidrestore.color import matrix_of_tag
-from vidrestore.config import Damage as OnDamage
 from vidrestore.config import LimitsConfig
 from vidrestore.errors import DamagedVideoError, EmptyVideoError, MediaError
 from vidrestore.media import tags
 from vidrestore.media.convert import ToRGB
 from vidrestore.media.input.damage import Damage
-from vidrestore.media.input.decode import pts_range
+from vidrestore.media.input.decode import windowed_range
 from vidrestore.media.input.image_header import ImageHeader, NotAnImage, read_header
 from vidrestore.media.input.limits import check_picture
 from vidrestore.media.input.media_info import MediaInfo, StreamSummary
-from vidrestore.media.input.picture_decoder import PictureDecoder
+from vidrestore.media.input.picture_decoder import WHOLE, DecodeOptions, PictureDecoder, Window
 from vidrestore.media.output.constant_rate import parse_rate
 from vidrestore.media.sequence import list_images
 from vidrestore.media.timecodes import NAME, Timecodes, read_timecodes
@@ -118,16 +117,22 @@ class SequenceSource:
             headers=headers,
         )
 
-    def decoder(
-        self,
-        start: float = 0.0,
-        duration: float | None = None,
-        threads: int = 2,
-        on_damage: OnDamage = "stop",
-        deinterlace: bool = False,
-    ) -> SequenceDecoder:
-        """The images; arguments as those of `VideoDecoder` (images are whole, and decoded one at a time)."""
-        return SequenceDecoder(self.media, start, duration, on_damage)
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The images, and what states their times."""
+        stated = self.media.path / NAME
+        return (*self.media.files, stated) if stated.is_file() else self.media.files
+
+    def decoder(self, options: DecodeOptions = WHOLE, window: Window | None = None) -> SequenceDecoder:
+        """The images; they are whole, and decoded one at a time."""
+        return SequenceDecoder(self.media, options, window)
+
+    def index(self, options: DecodeOptions = WHOLE) -> tuple[int, ...] | None:
+        """Known from the names; None if damage is concealed: then an image may show another one."""
+        if options.on_damage == "conceal":
+            return None
+        first, end = windowed_range(self.media, options, None)
+        return tuple(pts for pts in self.media.pts if (first is None or pts >= first) and (end is None or pts < end))
 
     def close(self) -> None:
         """Nothing is held open between decoders."""
@@ -230,11 +235,14 @@ class SequenceDecoder(PictureDecoder):
         EmptyVideoError: not one image in the range.
     """
 
-    def __init__(self, media: SequenceInfo, start: float, duration: float | None, on_damage: OnDamage) -> None:
+    def __init__(self, media: SequenceInfo, options: DecodeOptions = WHOLE, window: Window | None = None) -> None:
         super().__init__(media)
         self.media: SequenceInfo = media
-        self._first, self._end = pts_range(media, start, duration)
-        self._conceal = on_damage == "conceal"
+        self._first, self._end = windowed_range(media, options, window)
+        self._window = window
+        self._begin = window.first_index if window else 0
+        self._passing = self._begin if window and window.first_pts is None else 0
+        self._conceal = options.on_damage == "conceal"
         self._to_rgb = ToRGB(media.video)
 
     def close(self) -> None:
@@ -243,27 +251,34 @@ class SequenceDecoder(PictureDecoder):
     def __iter__(self) -> Iterator[Frame]:
         """The images of the range; a second iteration begins anew."""
         self._damage = []
+        for frame in self._range():
+            if frame.index >= self._begin:
+                yield frame
+
+    def _range(self) -> Iterator[Frame]:
+        """With those to be passed over, which are looked at only where a damaged one after them may need one."""
         wanted = [
             index
             for index, pts in enumerate(self.media.pts)
             if (self._first is None or pts >= self._first) and (self._end is None or pts < self._end)
         ]
-        if not wanted:
+        if not wanted and self._window is None:
             raise EmptyVideoError(f"{self.media.path} has not one image in the range asked for.")
         shown: Frame | None = None
-        waiting: list[int] = []  # damaged images at the very beginning
-        for index, number in enumerate(wanted):
+        waiting: list[tuple[int, int]] = []  # damaged images at the very beginning
+        skipped = 0 if self._conceal else self._passing
+        for index, number in enumerate(wanted[skipped:], self._begin - self._passing + skipped):
             frame = self._decoded(index, number)
             if frame is not None:
-                for place in waiting:
-                    yield self._placed(frame, place, wanted[place])
+                for early in waiting:
+                    yield self._placed(frame, *early)
                 waiting, shown = [], frame
                 yield frame
             elif shown is not None:
                 yield self._placed(shown, index, number)
             else:
-                waiting.append(index)
-        if shown is None:
+                waiting.append((index, number))
+        if waiting:
             raise EmptyVideoError(f"Not one image of {self.media.path} in the range can be decoded.")
 
     def _decoded(self, index: int, number: int) -> Frame | None:
@@ -280,7 +295,9 @@ class SequenceDecoder(PictureDecoder):
             reason = str(getattr(error, "strerror", None) or error).rstrip(".")
             if not self._conceal:
                 raise self._damaged(index, number, reason) from None
-            self._damage.append(Damage(index, self.media.pts[number], self.info.time_base, "repeated", f"{file.name}: {reason}"))
+            if index >= self._begin:
+                pts, tick = self.media.pts[number], self.info.time_base
+                self._damage.append(Damage(index, pts, tick, "repeated", f"{file.name}: {reason}"))
             return None
         finally:
             self._busy_since = None

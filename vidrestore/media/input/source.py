@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from vidrestore.config import Damage as OnDamage
 from vidrestore.config import LimitsConfig
 from vidrestore.media.input.decode import VideoDecoder
 from vidrestore.media.input.media_info import MediaInfo
-from vidrestore.media.input.picture_decoder import PictureDecoder
+from vidrestore.media.input.picture_decoder import WHOLE, DecodeOptions, PictureDecoder, Window
 from vidrestore.media.input.probe import probe
 from vidrestore.media.input.sequence_source import SequenceSource
 from vidrestore.media.input.y4m_source import Y4mSource, is_y4m
@@ -31,15 +30,21 @@ class Source(Protocol):
         """True: a pipe, which can be decoded once only."""
         ...
 
-    def decoder(
-        self,
-        start: float = 0.0,
-        duration: float | None = None,
-        threads: int = 2,
-        on_damage: OnDamage = "stop",
-        deinterlace: bool = False,
-    ) -> PictureDecoder:
-        """Its pictures; arguments as those of `VideoDecoder`. Raises ValueError the second time where `live`."""
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All whose content decides the pictures, sounds and words; empty for a pipe."""
+        ...
+
+    def decoder(self, options: DecodeOptions = WHOLE, window: Window | None = None) -> PictureDecoder:
+        """Its pictures, of `window` only if there is one. Raises ValueError the second time where `live`."""
+        ...
+
+    def index(self, options: DecodeOptions = WHOLE) -> tuple[int, ...] | None:
+        """pts of every picture that `decoder(options)` will give, rising; each of them is a place for a window to begin.
+
+        None where only decoding from the beginning can tell, or where pictures would not be the same, bit for bit, if the source
+        were entered in the middle.
+        """
         ...
 
     def close(self) -> None:
@@ -55,15 +60,15 @@ class FileSource:
     def __init__(self, media: MediaInfo) -> None:
         self.media = media
 
-    def decoder(
-        self,
-        start: float = 0.0,
-        duration: float | None = None,
-        threads: int = 2,
-        on_damage: OnDamage = "stop",
-        deinterlace: bool = False,
-    ) -> PictureDecoder:
-        return VideoDecoder(self.media, start, duration, threads, on_damage, deinterlace)
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.media.path,)
+
+    def decoder(self, options: DecodeOptions = WHOLE, window: Window | None = None) -> PictureDecoder:
+        return VideoDecoder(self.media, options, window)
+
+    def index(self, options: DecodeOptions = WHOLE) -> tuple[int, ...] | None:
+        return None
 
     def close(self) -> None:
         """Nothing is held open between decoders."""

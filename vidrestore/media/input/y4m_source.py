@@ -12,7 +12,6 @@ from pathlib import Path
 import av
 
 from vidrestore.color import matrix_of_tag
-from vidrestore.config import Damage as OnDamage
 from vidrestore.config import LimitsConfig
 from vidrestore.errors import (
     DamagedVideoError,
@@ -24,11 +23,11 @@ from vidrestore.errors import (
 )
 from vidrestore.media.convert import ToRGB
 from vidrestore.media.input.damage import Damage
-from vidrestore.media.input.decode import pts_range
+from vidrestore.media.input.decode import windowed_range
 from vidrestore.media.input.deinterlace import deinterlaced
 from vidrestore.media.input.limits import check_picture, check_rate
 from vidrestore.media.input.media_info import MediaInfo, StreamSummary
-from vidrestore.media.input.picture_decoder import PictureDecoder
+from vidrestore.media.input.picture_decoder import WHOLE, DecodeOptions, PictureDecoder, Window
 from vidrestore.media.input.probe import require_restorable
 from vidrestore.media.output.constant_rate import parse_rate
 from vidrestore.media.y4m import MAGIC, CutShort, Header, Interrupted, OutOfStep, PipeReader, Reader, Tagger, read_frame
@@ -79,15 +78,21 @@ class Y4mSource:
                 self._extent = _measure(file, self._header)
         self.media = self._describe(frame_rate)
 
-    def decoder(
-        self,
-        start: float = 0.0,
-        duration: float | None = None,
-        threads: int = 2,
-        on_damage: OnDamage = "stop",
-        deinterlace: bool = False,
-    ) -> Y4mDecoder:
-        """The pictures; arguments as those of `VideoDecoder`. A pipe has them once: ValueError the second time."""
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file; a pipe has none."""
+        return () if self.live else (self._path,)
+
+    def index(self, options: DecodeOptions = WHOLE) -> tuple[int, ...] | None:
+        """Picture n has pts n; None for a pipe, for a file that is cut or out of step, and where pictures lean on others."""
+        frames, damaged = self._extent.frames, self._extent.cut_at is not None
+        if self.live or frames is None or damaged or options.on_damage == "conceal" or options.deinterlace:
+            return None
+        first, end = windowed_range(self.media, options, None)
+        return tuple(range(max(0, first or 0), frames if end is None else max(0, min(frames, end))))
+
+    def decoder(self, options: DecodeOptions = WHOLE, window: Window | None = None) -> Y4mDecoder:
+        """The pictures. A pipe has them once: ValueError the second time."""
         if not self.live:
             source: Reader = self._path.open("rb")
             Header.read(source)
@@ -95,7 +100,7 @@ class Y4mSource:
             raise ValueError("a pipe can be decoded once only")
         else:
             source, self._pipe = self._pipe, None
-        return Y4mDecoder(self.media, self._header, source, start, duration, on_damage, deinterlace)
+        return Y4mDecoder(self.media, self._header, source, options, window)
 
     def close(self) -> None:
         """Standard input is left open: it is not ours."""
@@ -222,17 +227,18 @@ class Y4mDecoder(PictureDecoder):
         media: MediaInfo,
         header: Header,
         source: Reader,
-        start: float,
-        duration: float | None,
-        on_damage: OnDamage,
-        deinterlace: bool,
+        options: DecodeOptions = WHOLE,
+        window: Window | None = None,
     ) -> None:
         super().__init__(media)
         self._header, self._source = header, source
-        self._first, self._end = pts_range(media, start, duration)
-        self._conceal = on_damage == "conceal"
-        self._deinterlace = deinterlace
-        self._delivered = 0
+        self._first, self._end = windowed_range(media, options, window)
+        self._window = window
+        self._begin = window.first_index if window else 0
+        self._passing = self._begin if window and window.first_pts is None else 0
+        self._conceal = options.on_damage == "conceal"
+        self._deinterlace = options.deinterlace
+        self._delivered = False
         try:
             self._refuse()
         except BaseException:
@@ -270,23 +276,29 @@ class Y4mDecoder(PictureDecoder):
         for entry in shown:
             if self._first is not None and entry.number < self._first:
                 continue
+            if self._index_of(entry.number) < self._begin:
+                continue
             pixels, alpha = to_rgb(entry.picture)
             yield Frame(
                 data=pixels.transpose(2, 0, 1),
-                index=self._delivered,
+                index=self._index_of(entry.number),
                 pts=entry.number,
                 time_base=self.info.time_base,
                 duration=1,
                 alpha=alpha,
             )
-            self._delivered += 1
-        if not self._delivered:
+            self._delivered = True
+        if not self._delivered and self._window is None:
             where = "" if self._first is None and self._end is None else " in the range asked for"
             raise EmptyVideoError(f"{self._name} has not one picture{where}.")
 
     @property
     def _name(self) -> str:
         return "Standard input" if self.media.live else str(self.media.path)
+
+    def _index_of(self, number: int) -> int:
+        """Index in the job of picture `number` of the stream."""
+        return number - (self._first or 0) + self._begin - self._passing
 
     def _pictures(self) -> Iterator[_Shown]:
         tagger, number = Tagger(self._header), 0
@@ -298,7 +310,7 @@ class Y4mDecoder(PictureDecoder):
             except CutShort:
                 if not self._conceal:
                     raise self._damaged(number, _CUT_SHORT) from None
-                index = number - (self._first or 0)
+                index = self._index_of(number)
                 self._damage.append(Damage(index, number, self.info.time_base, "missing", _CUT_SHORT))
                 return
             except OutOfStep:
@@ -309,7 +321,7 @@ class Y4mDecoder(PictureDecoder):
             number += 1
 
     def _damaged(self, number: int, reason: str) -> DamagedVideoError:
-        index, seconds = number - (self._first or 0), float(number * self.info.time_base)
+        index, seconds = self._index_of(number), float(number * self.info.time_base)
         return DamagedVideoError(
             f"Frame {index} of {self._name} ({seconds:.3f} s) is damaged: {reason}.", index=index, seconds=seconds
         )

@@ -23,6 +23,7 @@ from vidrestore.media.input.damage import Damage
 from vidrestore.media.input.decode import VideoDecoder, pts_range
 from vidrestore.media.input.ledger import shows_picture
 from vidrestore.media.input.media_info import MediaInfo, StreamSummary
+from vidrestore.media.input.picture_decoder import DecodeOptions
 from vidrestore.media.input.probe import open_input
 from vidrestore.media.input.source import Source
 from vidrestore.media.output.containers import FORMATS, Container
@@ -177,7 +178,7 @@ def take_inventory(
     """
     conceal = on_damage == "conceal"
     if not conceal and (media.damaged_from is not None or any("cut short" in notice for notice in media.notices)):
-        with VideoDecoder(media, start, duration):  # refuses where the damage lies in the range
+        with VideoDecoder(media, DecodeOptions(start, duration)):  # refuses where the damage lies in the range
             pass
     span = _Span.of(media, start, duration)
     begin = _beginning(media, span) if together else None
@@ -215,7 +216,8 @@ def watch(source: Source, start: float = 0.0, duration: float | None = None, on_
     """
     media, stamps, last = source.media, array("q"), None
     time_base = media.video.time_base
-    with source.decoder(start, duration, on_damage=on_damage, deinterlace=media.interlaced) as decoder:
+    options = DecodeOptions(start, duration, on_damage=on_damage, deinterlace=media.interlaced)
+    with source.decoder(options) as decoder:
         for frame in decoder:
             stamps.append(frame.pts)
             last, time_base = frame.duration, frame.time_base
@@ -235,7 +237,8 @@ def decode_timeline(
     """
     stamps, last = array("q"), None
     on_damage: OnDamage = "stop" if damage is None else "conceal"
-    with VideoDecoder(media, start, duration, on_damage=on_damage, deinterlace=media.interlaced) as decoder:
+    options = DecodeOptions(start, duration, on_damage=on_damage, deinterlace=media.interlaced)
+    with VideoDecoder(media, options) as decoder:
         for picture, pts in decoder.pictures():
             stamps.append(pts)
             last = picture.duration or None
