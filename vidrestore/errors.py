@@ -3,6 +3,7 @@
 VidrestoreError                      1
 ├── UsageError                       2   the command or its settings are wrong
 │   ├── ConfigError                      a preset or TOML file has a bad key or value
+│   ├── JobLockedError                   another run is working on the output
 │   ├── OutputExistsError                the output is there already
 │   └── SameFileError                    the output is the input
 ├── MediaError                       3   the input (or what was written) is not sound
@@ -25,10 +26,12 @@ VidrestoreError                      1
 │   └── FrameFailedError                 an engine failed on a frame; carries its index
 ├── RuntimeFailure                   5   the machine cannot run the network
 │   ├── RuntimeUnavailableError          missing extra, driver or device
+│   ├── ClusterError                     no Ray cluster there, or one that cannot run the job
 │   └── OutOfMemoryError                 host or device memory is used up
 ├── StorageError                     6   the disk refuses
 │   ├── FolderMissingError               the target folder does not exist
 │   ├── NotWritableError                 the target folder cannot be written
+│   ├── DamagedSegmentError              a segment kept for resuming is not what was written
 │   └── DiskFullError                    no space left
 └── InterruptedJob                   130 Ctrl-C or SIGTERM
 """
@@ -36,7 +39,9 @@ VidrestoreError                      1
 from __future__ import annotations
 
 __all__ = [
+    "ClusterError",
     "ConfigError",
+    "DamagedSegmentError",
     "DamagedVideoError",
     "DiskFullError",
     "EmptyVideoError",
@@ -46,6 +51,7 @@ __all__ = [
     "IndexMismatchError",
     "InterruptedJob",
     "InvalidCardError",
+    "JobLockedError",
     "LimitExceededError",
     "MediaError",
     "NoVideoStreamError",
@@ -98,6 +104,10 @@ class UsageError(VidrestoreError):
 
 class ConfigError(UsageError):
     next_step = "Correct the setting; the keys and their defaults are listed in docs/configuration.md."
+
+
+class JobLockedError(UsageError):
+    next_step = "Wait until it has ended, stop it, or choose another output."
 
 
 class OutputExistsError(UsageError):
@@ -204,6 +214,10 @@ class RuntimeUnavailableError(RuntimeFailure):
     next_step = "Use --device cpu."
 
 
+class ClusterError(RuntimeFailure):
+    next_step = "See docs/cluster.md."
+
+
 class OutOfMemoryError(RuntimeFailure):
     next_step = "Use a smaller batch_size or tile_size in the config, or a machine with more memory."
 
@@ -218,6 +232,10 @@ class FolderMissingError(StorageError):
 
 class NotWritableError(StorageError):
     next_step = "Choose a folder you may write to."
+
+
+class DamagedSegmentError(StorageError):
+    next_step = "Check the disk; with --fresh the job begins anew."
 
 
 class DiskFullError(StorageError):
