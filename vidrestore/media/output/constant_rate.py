@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from vidrestore.media.output.sink import Sink
     from vidrestore.media.proof.verify import VerifyReport
 
-__all__ = ["ConstantRate", "average_rate", "constant_rate", "is_constant", "parse_rate"]
+__all__ = ["ConstantRate", "Grid", "average_rate", "constant_rate", "grid_changes", "is_constant", "on_grid", "parse_rate"]
 
 _STANDARD = tuple(
     sorted({Fraction(rate) for rate in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 72, 90, 100, 120, 144, 200, 240)})
@@ -92,8 +93,8 @@ def average_rate(pts: Sequence[int], tick: Fraction, stated: Fraction | None) ->
     return near if abs(near - average) * 100 <= near else average.limit_denominator(1001)
 
 
-class ConstantRate:
-    """A sink in front of another: takes pictures at any times, hands them on at shift + n/rate.
+class Grid:
+    """Pictures at any times onto a grid of a constant rate, handed on at origin + n/rate.
 
     A picture begins at the grid's tick nearest to its own time (half a tick rounds up) and stays until the next one begins.
     So it is repeated where the source is slower, and left out where two begin at the same tick: then the later one is shown.
@@ -101,14 +102,14 @@ class ConstantRate:
     stays for its duration, at least for one tick.
 
     Args:
-        sink: made for pictures whose time base is 1/rate.
+        hand_on: takes each picture of the grid.
         rate: frames a second.
-        from_zero: the output's clock begins with its first picture (y4m); else the first picture keeps its time.
+        origin: seconds of the source's timeline at which tick 0 lies; None: where the first picture begins.
     """
 
-    def __init__(self, sink: Sink, rate: Fraction, from_zero: bool = False) -> None:
-        self._sink, self._rate, self._from_zero = sink, rate, from_zero
-        self._origin: Fraction | None = None if from_zero else sink.shift
+    def __init__(self, hand_on: Callable[[Frame], None], rate: Fraction, origin: Fraction | None) -> None:
+        self.rate = rate
+        self._take, self._origin = hand_on, origin
         self._waiting: Frame | None = None
         self._begins = 0
         self._next_index = 0
@@ -117,63 +118,44 @@ class ConstantRate:
         self.left_out = 0
         """Pictures never handed on."""
 
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """The sink's, and what was done to the pictures so far."""
-        return (*self._sink.notices, *self._changes())
-
-    @property
-    def shift(self) -> Fraction:
-        """Seconds taken off every source timestamp."""
-        return self._sink.shift
-
-    def __enter__(self) -> ConstantRate:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
     def write(self, frame: Frame) -> None:
         """Take the next picture; it is handed on when the one after it is known."""
-        tick = self._tick(frame.pts * frame.time_base)
-        if self._waiting is not None:
-            if tick == self._begins:
-                self.left_out += 1
-            else:
-                self._hand_on(tick)
-        self._waiting, self._begins = frame, tick
+        self._end_waiting(frame)
+        self._waiting, self._begins = frame, self._tick(frame.pts * frame.time_base)
 
-    def finish(self, before_naming: Callable[[], None] | None = None) -> VerifyReport:
-        """Hand on the last picture, and finish the sink: it verifies exactly this grid."""
-        if self._waiting is not None:
+    def end(self, following: Frame | None = None) -> None:
+        """Hand on the last picture: until `following` begins, which is not taken; None: for its duration."""
+        if following is not None:
+            self._end_waiting(following)
+        elif self._waiting is not None:
             last = self._waiting
             end = self._tick((last.pts + (last.duration or 0)) * last.time_base)
             self._hand_on(max(end, self._begins + 1))
-            self._waiting = None
-        report = self._sink.finish(before_naming)
-        return replace(report, constant_rate=float(self._rate), notices=(*report.notices, *self._changes()))
-
-    def cancel(self) -> None:
-        """Wake the sink where it waits for a reader; called from another thread when the job is stopped."""
-        cancel = getattr(self._sink, "cancel", None)
-        if cancel is not None:
-            cancel()
-
-    def close(self) -> None:
-        """Let go of the sink, and of the picture that waits."""
         self._waiting = None
-        self._sink.close()
+
+    def drop(self) -> None:
+        """Let the waiting picture go."""
+        self._waiting = None
+
+    def _end_waiting(self, following: Frame) -> None:
+        tick = self._tick(following.pts * following.time_base)
+        if self._waiting is None:
+            return
+        if tick == self._begins:
+            self.left_out += 1
+        else:
+            self._hand_on(tick)
 
     def _tick(self, moment: Fraction) -> int:
         """The grid's tick nearest to a time of the source, in seconds."""
         if self._origin is None:
             self._origin = moment
-        return math.floor((moment - self._origin) * self._rate + Fraction(1, 2))
+        return math.floor((moment - self._origin) * self.rate + Fraction(1, 2))
 
     def _hand_on(self, end: int) -> None:
         """The waiting picture, once for every tick until `end`."""
         assert self._waiting is not None and self._origin is not None
-        period = 1 / self._rate
+        period = 1 / self.rate
         scale = math.lcm(period.denominator, self._origin.denominator)
         self.repeated += end - self._begins - 1
         for tick in range(self._begins, end):
@@ -186,10 +168,88 @@ class ConstantRate:
                 duration=int(period * scale),
             )
             self._next_index += 1
-            self._sink.write(placed)
+            self._take(placed)
 
-    def _changes(self) -> list[str]:
-        if not self.repeated and not self.left_out:
-            return []
-        rate = f"{float(self._rate):.3f}".rstrip("0").rstrip(".")
-        return [f"To reach {rate} frames a second, {self.repeated} pictures were repeated and {self.left_out} left out."]
+
+def grid_changes(rate: Fraction, repeated: int, left_out: int) -> tuple[str, ...]:
+    """The notice of what was done to reach a constant rate; none where nothing was."""
+    if not repeated and not left_out:
+        return ()
+    shown = f"{float(rate):.3f}".rstrip("0").rstrip(".")
+    return (f"To reach {shown} frames a second, {repeated} pictures were repeated and {left_out} left out.",)
+
+
+class ConstantRate:
+    """A sink in front of another: takes pictures at any times, hands them on at shift + n/rate (see `Grid`).
+
+    Args:
+        sink: made for pictures whose time base is 1/rate.
+        rate: frames a second.
+        from_zero: the output's clock begins with its first picture (y4m); else the first picture keeps its time.
+    """
+
+    def __init__(self, sink: Sink, rate: Fraction, from_zero: bool = False) -> None:
+        self._sink, self._rate = sink, rate
+        self._grid = Grid(sink.write, rate, None if from_zero else sink.shift)
+
+    @property
+    def repeated(self) -> int:
+        """Extra copies handed on."""
+        return self._grid.repeated
+
+    @property
+    def left_out(self) -> int:
+        """Pictures never handed on."""
+        return self._grid.left_out
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """The sink's, and what was done to the pictures so far."""
+        return (*self._sink.notices, *grid_changes(self._rate, self.repeated, self.left_out))
+
+    @property
+    def shift(self) -> Fraction:
+        """Seconds taken off every source timestamp."""
+        return self._sink.shift
+
+    @property
+    def place(self) -> Path:
+        """Where the output lies until it has its name."""
+        return self._sink.place
+
+    @property
+    def verified(self) -> VerifyReport | None:
+        """What `finish` will return, from the moment when only the name is missing."""
+        found = self._sink.verified
+        return None if found is None else on_grid(found, self._rate, self.repeated, self.left_out)
+
+    def __enter__(self) -> ConstantRate:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def write(self, frame: Frame) -> None:
+        """Take the next picture; it is handed on when the one after it is known."""
+        self._grid.write(frame)
+
+    def finish(self, before_naming: Callable[[], None] | None = None) -> VerifyReport:
+        """Hand on the last picture, and finish the sink: it verifies exactly this grid."""
+        self._grid.end()
+        return on_grid(self._sink.finish(before_naming), self._rate, self.repeated, self.left_out)
+
+    def cancel(self) -> None:
+        """Wake the sink where it waits for a reader; called from another thread when the job is stopped."""
+        cancel = getattr(self._sink, "cancel", None)
+        if cancel is not None:
+            cancel()
+
+    def close(self) -> None:
+        """Let go of the sink, and of the picture that waits."""
+        self._grid.drop()
+        self._sink.close()
+
+
+def on_grid(report: VerifyReport, rate: Fraction, repeated: int, left_out: int) -> VerifyReport:
+    """A report of an output whose pictures were put on a grid, saying so."""
+    return replace(report, constant_rate=float(rate), notices=(*report.notices, *grid_changes(rate, repeated, left_out)))

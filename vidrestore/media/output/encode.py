@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import av
-import av.error
-import numpy as np
 
 from vidrestore.config import Damage as OnDamage
 from vidrestore.config import EncodeConfig
-from vidrestore.errors import EmptyVideoError, MediaError, OutOfMemoryError, UnsupportedStreamError, VidrestoreError
-from vidrestore.media.convert import FromRGB
-from vidrestore.media.input.decode import pts_range
+from vidrestore.errors import EmptyVideoError
 from vidrestore.media.input.media_info import MediaInfo
-from vidrestore.media.output.containers import FORMATS, Container
-from vidrestore.media.output.encoders import plan_encoding
-from vidrestore.media.output.mark import require_mark
-from vidrestore.media.output.muxer import Muxer, Span
-from vidrestore.media.output.picture_sink import captions_lost
-from vidrestore.media.output.target import PendingFile, check_target, muxer_of, storage_error
-from vidrestore.media.passthrough.stream_check import check_streams
-from vidrestore.media.passthrough.streams import StreamPlan
-from vidrestore.media.proof.verify import VerifyReport, verify
+from vidrestore.media.output.muxed_file import MuxedFile
+from vidrestore.media.output.muxed_plan import plan_muxed
+from vidrestore.media.output.picture_encoder import PictureEncoder
+from vidrestore.media.output.target import check_target
+from vidrestore.media.proof.verify import VerifyReport
 from vidrestore.types import Frame, StreamInfo
 
 __all__ = ["VideoWriter"]
@@ -61,6 +50,7 @@ class VideoWriter:
         container: extension whose format is written, whatever the target's name.
         drop_streams: numbers and kinds of streams to leave out, `chapters`, `alpha`.
         on_damage: for the copied streams: stop at a damaged packet, or copy what can be read and list it.
+        folder: where the file grows; None: beside its name.
 
     Raises:
         UsageError, SameFileError, OutputExistsError, FolderMissingError, NotWritableError: see `check_target`.
@@ -86,53 +76,29 @@ class VideoWriter:
         container: str | None = None,
         drop_streams: Collection[str] = (),
         on_damage: OnDamage = "stop",
+        folder: Path | None = None,
     ) -> None:
-        self.target, self.source = Path(target), source
-        if "alpha" in {word.strip().lower() for word in drop_streams}:
-            info = replace(info, alpha=False)
-        self.info = info
-        check_target(self.target, source.path, overwrite, container=container)
-        key = muxer_of(self.target, container)
-        self._format: Container = FORMATS[key]
-        self._plan = plan_encoding(encode, info, self._format.muxer)
-        self._require_held()
-        streams = check_streams(
+        check_target(Path(target), source.path, overwrite, container=container)
+        plan = plan_muxed(
+            Path(target),
             source,
             info,
-            key,
-            drop_streams=drop_streams,
-            strip_location=strip_location,
+            encode,
             start=start,
-            codec=self._plan.encode.codec,
+            duration=duration,
+            strip_location=strip_location,
+            comment=comment,
+            container=container,
+            drop_streams=drop_streams,
+            on_damage=on_damage,
         )
-        unmarked = require_mark(self._format, self._plan.encode.codec, comment)
-        self._notices = (*self._plan.notices, *streams.notices, *_cut_notice(streams, start), *([unmarked] if unmarked else []))
-        self._captions_lost: tuple[str, ...] = ()
-        self._time_base = 1 / Fraction(info.frame_rate or 1) if self._format.constant_rate else info.time_base
-        self._stamps = array("q")
+        self._file = MuxedFile(plan, overwrite, folder)
+        self._encoder = PictureEncoder(plan.picture, self._file.stream)
         self._durations: dict[int, int] = {}
         self._waiting: deque[av.Packet] = deque()
         self._last_duration: int | None = None
-        self._from_rgb = FromRGB(info.width, info.height, self._plan.pixel_format, self._plan.color)
-        tick = source.video.time_base
-        span = Span(*(None if end is None else end * tick for end in pts_range(source, start, duration)))
-        self._muxer = Muxer(
-            source,
-            info,
-            self._format,
-            streams,
-            span,
-            strip_location=strip_location,
-            comment=comment,
-            codec=self._plan.encode.codec,
-            on_damage=on_damage,
-        )
-        self._pending = PendingFile(self.target, overwrite, self._format.extension if container else None)
-        try:
-            self._video = self._muxer.open(self._pending.path, self._add_picture, self._plan.metadata)
-        except BaseException as error:
-            self.close()
-            raise self._explained(error) from None
+        self.verified: VerifyReport | None = None
+        """What `finish` will return, from the moment when only the name is missing."""
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -143,12 +109,17 @@ class VideoWriter:
     @property
     def shift(self) -> Fraction:
         """Seconds taken off every source timestamp."""
-        return self._muxer.shift
+        return self._file.shift
+
+    @property
+    def place(self) -> Path:
+        """Where the file lies until it has its name."""
+        return self._file.path
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What a user should know of the output, so far."""
-        return (*self._notices, *self._captions_lost, *self._muxer.notices)
+        return (*self._file.notices, *self._encoder.notices)
 
     def write(self, frame: Frame) -> None:
         """Encode one picture: `frame.data` (3, H, W) RGB, uint8 or uint16 full scale, numpy or a torch tensor in host memory.
@@ -156,28 +127,22 @@ class VideoWriter:
         Pictures come in order, their pts rising. Raises ValueError for a wrong shape, type or order: a fault of the
         caller, not of the file.
         """
-        if not self._muxer.is_open:
+        if not self._file.is_open:
             raise ValueError("the writer is closed")
-        captions = frame.captions if self._plan.encoder.captions else None
-        if frame.captions and not captions:
-            self._captions_lost = (captions_lost(f"{self._plan.encode.codec} as it is written here"),)
-        picture = self._from_rgb(self._pixels(frame), frame.alpha, captions)
-        pts = self._place(frame)
-        if self._stamps and pts <= self._stamps[-1]:
-            raise ValueError(f"frame {frame.index}: its pts does not rise")
-        picture.pts, picture.time_base = pts, self._time_base
-        if self._stamps:  # what is shown until the next picture lasts until then, whatever the source's header says
-            self._durations[self._stamps[-1]] = pts - self._stamps[-1]
+        picture = self._encoder.convert(frame)
+        before = self._file.stamps[-1] if self._file.stamps else None
+        pts = self._file.place(frame.pts * frame.time_base, frame.index, frame.time_base)
+        if before is not None:  # what is shown until the next picture lasts until then, whatever the source's header says
+            self._durations[before] = pts - before
         self._last_duration = None
         if frame.duration:
-            self._last_duration = max(1, round(frame.duration * frame.time_base / self._time_base))
+            self._last_duration = max(1, round(frame.duration * frame.time_base / self._file.time_base))
             self._durations[pts] = self._last_duration
-        self._stamps.append(pts)
         try:
-            self._mux(self._video.encode(picture))
+            self._mux(self._encoder.encode(picture, pts))
         except BaseException as error:
             self.close()
-            raise self._explained(error) from None
+            raise self._file.explained(error) from None
 
     def finish(self, before_naming: Callable[[], None] | None = None) -> VerifyReport:
         """Flush, close, read the file again, and only then give it its name.
@@ -185,119 +150,31 @@ class VideoWriter:
         `before_naming` is called when the file is verified and nothing but its name is missing: the moment from which on a
         caller can no longer say that there is no output.
         """
-        if not self._muxer.is_open:
+        if not self._file.is_open:
             raise ValueError("the writer is closed")
-        if not self._stamps:
+        if not self._file.stamps:
             self.close()
-            raise EmptyVideoError(f"No picture was written to {self.target}.")
+            raise EmptyVideoError(f"No picture was written to {self._file.plan.target}.")
         try:
-            self._mux(self._video.encode(None), last=True)
-            self._muxer.finish()
-            report = self._verified()
+            self._mux(self._encoder.flush(), last=True)
+            self._file.complete()
+            self.verified = report = self._file.verified(self._last_duration, self.notices)
             if before_naming is not None:
                 before_naming()
-            self._pending.commit()
+            self._file.commit()
             return report
         except BaseException as error:
-            raise self._explained(error) from None
+            raise self._file.explained(error) from None
         finally:
             self.close()
 
     def close(self) -> None:
         """Let go of both files; removes what was written unless `finish` succeeded."""
-        self._muxer.close()
-        self._pending.discard()
-
-    # -- opening ------------------------------------------------------------------------------------------------
-
-    def _require_held(self) -> None:
-        codec = self._plan.encode.codec
-        if codec not in self._format.pictures:
-            held = ", ".join(sorted(self._format.pictures))
-            raise UnsupportedStreamError(
-                f"{self._format} cannot hold {codec} video.", f"Use --codec ({held}) or another --container."
-            )
-
-    def _add_picture(self, file: av.container.OutputContainer) -> Any:
-        plan = self._plan
-        stream: Any = file.add_stream(
-            plan.encoder.name, rate=self.info.frame_rate or 25, options=dict(plan.options), time_base=self._time_base
-        )
-        plan.configure(stream, replace(self.info, time_base=self._time_base))
-        return stream
-
-    # -- writing ------------------------------------------------------------------------------------------------
-
-    def _pixels(self, frame: Frame) -> np.ndarray[Any, np.dtype[Any]]:
-        data = frame.data if isinstance(frame.data, np.ndarray) else frame.data.numpy()
-        wanted = (3, self.info.height, self.info.width)
-        if data.shape != wanted or data.dtype not in (np.uint8, np.uint16):
-            raise ValueError(f"frame {frame.index} is {data.dtype} {data.shape}, the writer takes uint8 or uint16 {wanted}")
-        return data.transpose(1, 2, 0)
-
-    def _place(self, frame: Frame) -> int:
-        """The picture's pts in the output, in ticks of its time base."""
-        if self._format.constant_rate:
-            return self._place_by_count(frame)
-        ticks = (frame.pts * frame.time_base - self.shift) / self._time_base
-        if ticks.denominator != 1:
-            raise ValueError(f"frame {frame.index}: its pts is no whole number of ticks of {self._time_base}")
-        return int(ticks)
-
-    def _place_by_count(self, frame: Frame) -> int:
-        """Where there are no timestamps, the next picture of the constant rate; refused if it is due at another moment."""
-        moment = frame.pts * frame.time_base
-        if not self._stamps:
-            self._muxer.begin_at(moment)
-        due = self.shift + len(self._stamps) * self._time_base
-        if abs(moment - due) > max(self.info.time_base, frame.time_base):
-            self.close()
-            raise MediaError(
-                f"{self._format} needs pictures at a constant rate; frame {frame.index} comes at {float(moment):.4f} s instead "
-                f"of {float(due):.4f} s.",
-                "Add --cfr, or write to .mp4 or .mkv.",
-            )
-        return len(self._stamps)
+        self._file.close()
 
     def _mux(self, packets: list[av.Packet], last: bool = False) -> None:
         """Hand packets on when their durations are known: that of the newest picture is only when the next one comes."""
-        for packet in packets:
-            self._plan.mend(packet, len(self._stamps))
         self._waiting += packets
-        while self._waiting and (last or self._waiting[0].pts != self._stamps[-1]):
+        while self._waiting and (last or self._waiting[0].pts != self._file.stamps[-1]):
             packet = self._waiting.popleft()
-            duration = self._durations.pop(packet.pts, None) if packet.pts is not None else None
-            if duration and not self._format.constant_rate:
-                packet.duration = duration
-            self._muxer.mux(packet)
-
-    def _verified(self) -> VerifyReport:
-        return verify(
-            self.source,
-            self._pending.path,
-            (self._stamps, self._time_base),
-            copied=list(self._muxer.tracks.values()),
-            shift=self.shift,
-            info=self.info,
-            color=self._plan.color,
-            chapters=self._muxer.chapters,
-            metadata=self._muxer.metadata,
-            marked=self._muxer.marks_pictures,
-            last_duration=self._last_duration,
-            notices=self.notices,
-        )
-
-    def _explained(self, error: BaseException) -> BaseException:
-        """FFmpeg's and the system's errors in our words; others as they are."""
-        if isinstance(error, MemoryError):  # FFmpeg's ENOMEM is one too
-            return OutOfMemoryError(f"The machine's memory is used up while writing {self.target}.")
-        if isinstance(error, VidrestoreError) or not isinstance(error, (av.error.FFmpegError, OSError)):
-            return error
-        return storage_error(error, self.target)
-
-
-def _cut_notice(plan: StreamPlan, start: float) -> tuple[str, ...]:
-    cut = [stream for stream in plan.copied if stream.type == "video" and not stream.attached_picture]
-    if start <= 0 or not cut:
-        return ()
-    return (f"Copied pictures ({', '.join(map(str, cut))}) begin with their first key picture in the range.",)
+            self._file.mux(packet, None if packet.pts is None else self._durations.pop(packet.pts, None))

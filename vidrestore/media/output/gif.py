@@ -234,6 +234,7 @@ class GifSink(PictureSink):
         plan: from `plan_gif`.
         overwrite: replace an existing file.
         comment: which engines ran; becomes a comment of the gif.
+        place: a folder to grow in; None: hidden, beside its name.
 
     Raises:
         DiskFullError, StorageError: while writing.
@@ -242,7 +243,14 @@ class GifSink(PictureSink):
     """
 
     def __init__(
-        self, target: Path, media: MediaInfo, info: StreamInfo, plan: GifPlan, overwrite: bool, comment: str = ""
+        self,
+        target: Path,
+        media: MediaInfo,
+        info: StreamInfo,
+        plan: GifPlan,
+        overwrite: bool,
+        comment: str = "",
+        place: Path | None = None,
     ) -> None:
         self._target, self._plan, self._comment = target, plan, comment
         super().__init__(Intake(info, media, "A gif"), plan.notices)
@@ -257,12 +265,17 @@ class GifSink(PictureSink):
         self._end: int | None = None
         self._digests: list[bytes] = []
         self._container: av.container.OutputContainer | None = None
-        self._pending = PendingFile(target, overwrite, ".gif")
+        self._pending = PendingFile(target, overwrite, ".gif", place)
         try:
             self._open(written)
         except BaseException as error:
             self.close()
             raise self._explained(error) from None
+
+    @property
+    def place(self) -> Path:
+        """Where the file lies until it has its name."""
+        return self._pending.path
 
     @property
     def shift(self) -> Fraction:
@@ -295,7 +308,7 @@ class GifSink(PictureSink):
             self._container = None
             if self._comment:
                 self._pending.path.write_bytes(gif_with_comment(self._pending.path.read_bytes(), self._comment))
-            found = self._verified(self._settle_delays())
+            self.verified = found = self._verified(self._settle_delays())
             if before_naming is not None:
                 before_naming()
             self._pending.commit()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.media.passthrough.metadata import file_metadata
 from vidrestore.media.passthrough.streams import kept_streams
 from vidrestore.media.proof.findings import listed
+from vidrestore.media.proof.verify import VerifyReport
 from vidrestore.media.upright import Upright
 from vidrestore.types import Frame, StreamInfo
 
@@ -138,6 +140,8 @@ class PictureSink(ABC):
 
     def __init__(self, intake: Intake, notices: tuple[str, ...]) -> None:
         self._intake, self._notices = intake, notices
+        self.verified: VerifyReport | None = None
+        """What `finish` will return, from the moment when only the name is missing."""
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -149,6 +153,11 @@ class PictureSink(ABC):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    @property
+    @abstractmethod
+    def place(self) -> Path:
+        """Where the output lies until it has its name."""
 
     @abstractmethod
     def close(self) -> None:

@@ -32,7 +32,7 @@ from vidrestore.media.input.sequence_source import decode_image
 from vidrestore.media.output.mark import image_comment, image_with_comment
 from vidrestore.media.output.own_check import compared, report
 from vidrestore.media.output.picture_sink import Intake, PictureSink, refuse_encoding, refuse_hdr, refuse_streams, words_lost
-from vidrestore.media.output.target import storage_error
+from vidrestore.media.output.target import JOINED, storage_error
 from vidrestore.media.proof.verify import VerifyReport
 from vidrestore.media.sequence import Pattern, is_folder
 from vidrestore.media.timecodes import NAME, OURS, read_timecodes, timecodes_text
@@ -228,6 +228,7 @@ class SequenceSink(PictureSink):
         start: seconds of the source's timeline that become 0.
         overwrite: replace a folder that holds nothing but a sequence written here.
         comment: which engines ran; goes into every image and beside their times.
+        place: a folder for the new one to grow in; None: hidden, beside its name.
 
     Raises:
         DiskFullError, StorageError: while writing.
@@ -244,6 +245,7 @@ class SequenceSink(PictureSink):
         shift: Fraction,
         overwrite: bool,
         comment: str = "",
+        place: Path | None = None,
     ) -> None:
         self._comment = comment
         self._folder, self._pattern, self._plan = folder, pattern, plan
@@ -258,12 +260,18 @@ class SequenceSink(PictureSink):
         self._digests: list[bytes] = []
         self._bytes = 0
         self._open = True
-        self._pending = self._whole.with_name(f".{self._whole.name}.{os.getpid()}.part")
+        hidden = self._whole.with_name(f".{self._whole.name}.{os.getpid()}.part")
+        self._pending = hidden if place is None else place / f"{JOINED}.part"
         try:
             shutil.rmtree(self._pending, ignore_errors=True)
             self._pending.mkdir()
         except OSError as error:
             raise storage_error(error, folder) from None
+
+    @property
+    def place(self) -> Path:
+        """The folder until it has its name."""
+        return self._pending
 
     @property
     def shift(self) -> Fraction:
@@ -298,7 +306,7 @@ class SequenceSink(PictureSink):
                 raise EmptyVideoError(f"No picture was written to {self._folder}.")
             text = timecodes_text(self._pts, self._time_base, self._end, self._comment)
             (self._pending / NAME).write_text(text, encoding="utf-8")
-            found = self._verified()
+            self.verified = found = self._verified()
             if before_naming is not None:
                 before_naming()
             self._commit()

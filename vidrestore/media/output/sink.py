@@ -27,7 +27,7 @@ from vidrestore.media.passthrough.stream_check import check_streams
 from vidrestore.media.proof.verify import VerifyReport
 from vidrestore.types import Frame, StreamInfo
 
-__all__ = ["Sink", "SinkKind", "SinkPlan", "check_sink", "kind_of_sink", "open_sink"]
+__all__ = ["Sink", "SinkKind", "SinkPlan", "check_sink", "kind_of_sink", "open_sink", "paced", "without_alpha"]
 
 SinkKind = Literal["muxed", "sequence", "gif", "y4m", "pipe"]
 
@@ -43,6 +43,16 @@ class Sink(Protocol):
     @property
     def shift(self) -> Fraction:
         """Seconds taken off every source timestamp."""
+        ...
+
+    @property
+    def place(self) -> Path:
+        """Where the output lies until it has its name."""
+        ...
+
+    @property
+    def verified(self) -> VerifyReport | None:
+        """What `finish` will return, from the moment when only the name is missing."""
         ...
 
     def __enter__(self) -> Sink: ...
@@ -111,7 +121,7 @@ def check_sink(
         UsageError, MediaError, StorageError: what makes the output impossible.
     """
     kind = kind_of_sink(target, config.container)
-    info = _without_alpha(info, config)
+    info = without_alpha(info, config)
     if kind == "sequence":
         return _check_sequence(target, media, info, config, overwrite)
     if kind == "gif":
@@ -150,7 +160,7 @@ def _check_y4m(target: str | Path, media: MediaInfo, info: StreamInfo, config: R
 def _check_muxed(target: Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool, comment: str) -> SinkPlan:
     check_target(target, media.path, overwrite, container=config.container)
     key = muxer_of(target, config.container)
-    info, rate = _paced(media, info, config, key)
+    info, rate = paced(media, info, config, key)
     encoding = plan_encoding(config.encode, info, FORMATS[key].muxer)
     streams = check_streams(
         media,
@@ -172,8 +182,9 @@ def _check_muxed(target: Path, media: MediaInfo, info: StreamInfo, config: RunCo
     )
 
 
-def _paced(media: MediaInfo, info: StreamInfo, config: RunConfig, muxer: str) -> tuple[StreamInfo, Fraction | None]:
-    """The picture with the rate that it is written at, and that rate; None where its own times are kept."""
+def paced(media: MediaInfo, info: StreamInfo, config: RunConfig, muxer: str) -> tuple[StreamInfo, Fraction | None]:
+    """The picture with the rate that it is written at in container `muxer` (a key of FORMATS), and that rate; None where its own
+    times are kept."""
     if config.cfr:
         rate = cfr_rate(media, config)
         return replace(info, time_base=1 / rate, frame_rate=rate), rate
@@ -183,28 +194,37 @@ def _paced(media: MediaInfo, info: StreamInfo, config: RunConfig, muxer: str) ->
     return info, None
 
 
-def _without_alpha(info: StreamInfo, config: RunConfig) -> StreamInfo:
+def without_alpha(info: StreamInfo, config: RunConfig) -> StreamInfo:
+    """The picture without transparency where that is left out."""
     return replace(info, alpha=False) if "alpha" in config.drop_streams else info
 
 
 def open_sink(
-    target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, *, overwrite: bool = False, comment: str = ""
+    target: str | Path,
+    media: MediaInfo,
+    info: StreamInfo,
+    config: RunConfig,
+    *,
+    overwrite: bool = False,
+    comment: str = "",
+    folder: Path | None = None,
 ) -> Sink:
     """Begin the output; arguments and errors as for `check_sink`, which it repeats.
 
     Args:
         comment: which engines ran; written where the output has a place for it.
+        folder: where it grows, on the same disk and used by nobody else; None: hidden, beside its name.
     """
     kind = kind_of_sink(target, config.container)
-    info = _without_alpha(info, config)
+    info = without_alpha(info, config)
     if kind == "sequence":
-        return _open_sequence(target, media, info, config, overwrite, comment)
+        return _open_sequence(target, media, info, config, overwrite, comment, folder)
     if kind == "gif":
-        return _open_gif(Path(target), media, info, config, overwrite, comment)
+        return _open_gif(Path(target), media, info, config, overwrite, comment, folder)
     if kind in ("pipe", "y4m"):
-        return _open_y4m(target, media, info, config, overwrite, comment)
+        return _open_y4m(target, media, info, config, overwrite, comment, folder)
     path = Path(target)
-    info, rate = _paced(media, info, config, muxer_of(path, config.container))
+    info, rate = paced(media, info, config, muxer_of(path, config.container))
     writer = VideoWriter(
         path,
         media,
@@ -218,12 +238,13 @@ def open_sink(
         container=config.container,
         drop_streams=config.drop_streams,
         on_damage=config.on_damage,
+        folder=folder,
     )
     return ConstantRate(writer, rate) if config.cfr and rate is not None else writer
 
 
 def _open_sequence(
-    target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool, comment: str
+    target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool, comment: str, place: Path | None
 ) -> Sink:
     found = sequence_target(target)
     assert found is not None
@@ -233,25 +254,29 @@ def _open_sequence(
     first, _ = pts_range(media, config.start, config.duration)
     shift = Fraction(0) if first is None else first * media.video.time_base
     if not config.cfr:
-        return SequenceSink(folder, pattern, media, info, plan, shift, overwrite, comment)
+        return SequenceSink(folder, pattern, media, info, plan, shift, overwrite, comment, place)
     rate = cfr_rate(media, config)
     info = replace(info, time_base=1 / rate, frame_rate=rate)
-    return ConstantRate(SequenceSink(folder, pattern, media, info, plan, shift, overwrite, comment), rate)
+    return ConstantRate(SequenceSink(folder, pattern, media, info, plan, shift, overwrite, comment, place), rate)
 
 
-def _open_gif(target: Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool, comment: str) -> Sink:
+def _open_gif(
+    target: Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool, comment: str, place: Path | None
+) -> Sink:
     check_target(target, media.path, overwrite, container=config.container, extensions={".gif"})
     plan = plan_gif(media, info, config)
-    sink = GifSink(target, media, info, plan, overwrite, comment)
+    sink = GifSink(target, media, info, plan, overwrite, comment, place)
     return sink if plan.rate is None else ConstantRate(sink, plan.rate, from_zero=True)
 
 
-def _open_y4m(target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool, comment: str) -> Sink:
+def _open_y4m(
+    target: str | Path, media: MediaInfo, info: StreamInfo, config: RunConfig, overwrite: bool, comment: str, place: Path | None
+) -> Sink:
     path = None if str(target) == "-" else Path(target)
     if path is None:
         require_pipe()
     else:
         check_target(path, media.path, overwrite, container=config.container, extensions={".y4m"})
     plan = plan_y4m(media, info, config, settle_rate(media, config, "y4m"))
-    sink = Y4mSink(path, media, info, plan, overwrite, comment)
+    sink = Y4mSink(path, media, info, plan, overwrite, comment, place)
     return ConstantRate(sink, plan.rate, from_zero=True) if config.cfr else sink

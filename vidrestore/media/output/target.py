@@ -22,10 +22,21 @@ from vidrestore.errors import (
 )
 from vidrestore.media.output.containers import CONTAINERS, constant_rate_only, muxer_of
 
-__all__ = ["CONTAINERS", "PendingFile", "check_place", "check_target", "constant_rate_only", "muxer_of", "storage_error"]
+__all__ = [
+    "CONTAINERS",
+    "JOINED",
+    "PendingFile",
+    "check_place",
+    "check_target",
+    "constant_rate_only",
+    "muxer_of",
+    "storage_error",
+]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _USUAL_NAME_BYTES = 255
+JOINED = "joined"
+"""Beginning of the name of an output that grows in a folder of its own."""
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -98,11 +109,16 @@ class PendingFile:
     """A file beside `target` under a hidden temporary name, until `commit` gives it the name or `discard` removes it.
 
     `extension`, with its dot, is what the temporary name ends in, for what tells formats by names; None: the target's own.
+    `folder` is one on the same disk that nobody else writes to, where it grows instead: what a killed process left there is
+    replaced.
     """
 
-    def __init__(self, target: Path, overwrite: bool, extension: str | None = None) -> None:
+    def __init__(self, target: Path, overwrite: bool, extension: str | None = None, folder: Path | None = None) -> None:
         self.target = target
-        self.path = _temporary_name(target, f".{os.getpid()}.part{target.suffix if extension is None else extension}")
+        ending = target.suffix if extension is None else extension
+        self.path = (
+            _temporary_name(target, f".{os.getpid()}.part{ending}") if folder is None else folder / f"{JOINED}.part{ending}"
+        )
         self._overwrite = overwrite
         try:
             self.path.unlink(missing_ok=True)

@@ -186,6 +186,7 @@ class Y4mSink(PictureSink):
         plan: from `plan_y4m`.
         overwrite: replace an existing file.
         comment: which engines ran; goes into the header, as far as it has room.
+        place: a folder for the file to grow in; None: hidden, beside its name.
 
     Raises:
         StorageError: the disk is full, or nobody reads the pipe any more.
@@ -194,7 +195,14 @@ class Y4mSink(PictureSink):
     """
 
     def __init__(
-        self, target: Path | None, media: MediaInfo, info: StreamInfo, plan: Y4mPlan, overwrite: bool, comment: str = ""
+        self,
+        target: Path | None,
+        media: MediaInfo,
+        info: StreamInfo,
+        plan: Y4mPlan,
+        overwrite: bool,
+        comment: str = "",
+        place: Path | None = None,
     ) -> None:
         self.shift = Fraction(0)
         self._target, self._plan = target, plan
@@ -222,12 +230,17 @@ class Y4mSink(PictureSink):
         if target is None:
             self._outlet = _Pipe()
             return
-        self._pending = PendingFile(target, overwrite)
+        self._pending = PendingFile(target, overwrite, folder=place)
         try:
             self._outlet = _File(self._pending.path)
         except OSError as error:
             self._pending.discard()
             raise storage_error(error, target) from None
+
+    @property
+    def place(self) -> Path:
+        """Where the file lies until it has its name; standard output has none."""
+        return Path("-") if self._pending is None else self._pending.path
 
     def write(self, frame: Frame) -> None:
         """Write one picture; it has to come at the rate that was settled."""
@@ -254,7 +267,7 @@ class Y4mSink(PictureSink):
             outlet.close()
             rows = self._checked_file() if self._pending is not None else [self._unchecked_pipe()]
             times = [Fraction(n) / self._plan.rate for n in range(self._frames)]
-            found = report(
+            self.verified = found = report(
                 times,
                 times,
                 tick=1 / self._plan.rate,
