@@ -7,13 +7,16 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import av.logging
 import cv2
 import imageio_ffmpeg
 import numpy as np
@@ -391,6 +394,7 @@ def test_lost_captions_are_told_with_the_first(
 
 _MANY_TIMES = """
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
@@ -578,3 +582,40 @@ def test_small_and_odd_sizes_are_written_or_refused(tmp_path: Path, codec: str, 
     with av.open(str(path)) as source:
         frames = list(source.decode(video=0))
     assert [(frame.width, frame.height) for frame in frames] == [size] * 4
+
+
+def test_an_option_that_is_refused_is_refused_again() -> None:
+    for _ in range(3):
+        with pytest.raises(ConfigError, match="nosuchkey"):
+            plan_of(info_of(), codec="h264", options={"x264-params": "nosuchkey=1"})
+
+
+def test_what_other_threads_say_is_no_complaint_of_an_encoder() -> None:
+    stop = threading.Event()
+
+    def grumble() -> None:
+        number = 0
+        while not stop.is_set():
+            av.logging.log(av.logging.WARNING, "other", f"unknown option {(number := number + 1)}")
+
+    talker = threading.Thread(target=grumble)
+    talker.start()
+    try:
+        for width in range(50, 62, 2):
+            plan_of(info_of(width=width), codec="h264")
+    finally:
+        stop.set()
+        talker.join()
+
+
+def test_encoders_are_planned_in_several_threads_at_once() -> None:
+    def plan(number: int) -> str:
+        options = {"x264-params": "nosuchkey=1"} if number % 3 == 2 else {}
+        try:
+            return plan_of(info_of(width=64 + number % 3 * 2), codec="h264", options=options).pixel_format
+        except ConfigError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(6) as pool:
+        said = list(pool.map(plan, range(18)))
+    assert all("nosuchkey" in said[number] if number % 3 == 2 else said[number] == "yuv420p" for number in range(18))

@@ -157,6 +157,10 @@ def check_encoder(
         UsageError: the encoder refuses pictures of this size or kind.
         UnsupportedStreamError: it writes nothing.
     """
+    # What a job asks for is asked for again by each of its segments; only answers that nothing is wrong are remembered.
+    question = repr((encode, encoder_name, sorted(options.items()), configure, info))
+    if question in _TAKEN:
+        return
     small = replace(info, width=_trial_side(info.width, _TRIAL[0]), height=_trial_side(info.height, _TRIAL[1]))
     with LOG_LOCK, _Messages() as messages:
         problem = _try(encoder_name, options, configure, small)
@@ -176,6 +180,14 @@ def check_encoder(
             f"{encode.codec} cannot write pictures of {info.width}x{info.height}: {said}.",
             "Choose another --codec.",
         )
+    if len(_TAKEN) >= _REMEMBERED:
+        _TAKEN.clear()
+    _TAKEN.add(question)
+
+
+_TAKEN: set[str] = set()
+"""What was tried and taken in this process."""
+_REMEMBERED = 256
 
 
 _COMPLAINT = re.compile(
@@ -217,19 +229,27 @@ class _Stream:
 
 
 class _Messages:
-    """What FFmpeg's log says at warning level within a `with`; the level is FFmpeg's global one, and is put back."""
+    """What FFmpeg's log says at warning level within a `with`, in this thread.
+
+    The level is FFmpeg's global one, and is put back. What other threads say meanwhile is nobody's: without this it would not
+    be said at all. A message like the last one is heard, too: the same mistake may be made twice.
+    """
 
     def __enter__(self) -> _Messages:
         self.texts: list[str] = []
-        self._level = av.logging.get_level()
+        self._level, self._skips = av.logging.get_level(), av.logging.get_skip_repeated()
+        self._others, self._ours = av.logging.Capture(local=False), av.logging.Capture()
+        self._others.__enter__()
+        self._lines = self._ours.__enter__()
+        av.logging.set_skip_repeated(False)
         av.logging.set_level(av.logging.WARNING)
         av.logging.set_libav_level(av.logging.WARNING)
-        self._capture = av.logging.Capture(local=False)
-        self._lines = self._capture.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._capture.__exit__(*error)
         av.logging.set_level(self._level)
         av.logging.set_libav_level(av.logging.INFO)
+        av.logging.set_skip_repeated(self._skips)
+        self._ours.__exit__(*error)
+        self._others.__exit__(*error)
         self.texts = [text.strip().rstrip(".") for _, _, text in self._lines]
