@@ -1,0 +1,110 @@
+"""The folder beside an output in which its job works: its name, whose it is, and flushing what is in it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vidrestore.errors import DiskFullError, StorageError
+from vidrestore.media.output.sequence_sink import sequence_target
+from vidrestore.media.output.target import storage_error
+from vidrestore.pipeline.job_lock import LOCK
+from vidrestore.pipeline.job_states import ENDING, JOURNAL
+from vidrestore.pipeline.journal_store import RESUME, DamagedJournal
+
+__all__ = ["is_ours", "job_folder", "kind_of", "refused", "remove_entry", "require_ours", "state_of", "sync_file", "sync_folder"]
+
+LONGEST_NAME = 255
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES}
+
+
+def job_folder(output: str) -> Path:
+    """Where the job of an output keeps its work: beside it, absolute; of an image sequence, beside its folder.
+
+    A link in the way to the output is followed by whoever uses the path; the output's own name is not, as it will be replaced.
+    """
+    sequence = sequence_target(output)
+    place = (Path(output) if sequence is None else sequence[0]).absolute()
+    if place.name in ("", ".."):
+        place = place.resolve()
+    name = os.fsencode(place.name)
+    if len(name) + len(ENDING) > LONGEST_NAME:
+        mark = hashlib.sha256(name).hexdigest()[:8]
+        name = name[: LONGEST_NAME - len(ENDING) - len(mark) - 1].decode(errors="ignore").encode() + f".{mark}".encode()
+    return place.with_name(os.fsdecode(name) + ENDING)
+
+
+def kind_of(output: str) -> str:
+    """What segments depend on beside the key: "folder", or the extension that chose the output's format."""
+    return "folder" if sequence_target(output) is not None else Path(output).suffix.lower()
+
+
+def is_ours(folder: Path) -> bool:
+    names = {entry.name for entry in folder.iterdir()}
+    return not names or bool(names & {JOURNAL, LOCK})
+
+
+def require_ours(folder: Path) -> None:
+    """Nothing is ever removed from a folder that vidrestore did not make."""
+    with refused(folder):
+        if folder.is_symlink():
+            raise StorageError(f"{folder} is a link.", "Remove it, or choose another output.")
+        if folder.exists() and not (folder.is_dir() and is_ours(folder)):
+            raise StorageError(f"{folder} is in the way: it is no job's folder.", "Move it away, or choose another output.")
+
+
+def remove_entry(path: Path) -> None:
+    """As far as it can be removed: what stays is in nobody's way."""
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+
+
+def sync_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder. Windows and some network file systems cannot; they keep names in order by themselves."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def refused(path: Path) -> Iterator[None]:
+    """The disk's errors in our words: the job can go on when they are mended."""
+    try:
+        yield
+    except DamagedJournal as damage:
+        raise StorageError(f"The journal in {path} {damage}.", f"Check the disk. {RESUME}") from damage
+    except DiskFullError as error:
+        error.next_step = f"Free some space. {RESUME}"
+        raise
+    except OSError as error:
+        fault = storage_error(error, path)
+        if isinstance(fault, DiskFullError):
+            fault.next_step = f"Free some space. {RESUME}"
+        raise fault from error
+
+
+def state_of(path: Path) -> tuple[int, int, int]:
+    """(size, mtime in ns, inode): a file that has not changed has the same."""
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns, state.st_ino
