@@ -131,7 +131,14 @@ class RunConfig(Settings):
     batch_size: int = Field(default=4, ge=1, le=64, description="frames an engine processes at once")
     buffer_batches: int = Field(default=3, ge=2, le=64, description="batches the ring buffer holds")
     tile_size: int = Field(default=1280, ge=128, description="longest side, in pixels, that a network sees at once")
-    threads: int = Field(default=0, ge=0, description="torch threads; 0: the cores of the machine")
+    segment_frames: int = Field(
+        default=240,
+        ge=0,
+        description="pictures that are restored and kept as one piece; 0: one single pass, which cannot be resumed",
+    )
+    threads: int = Field(
+        default=0, ge=0, description="torch threads of a worker, fixed because they can change bits; 0: the cores, at most 8"
+    )
 
 
 def validate(model: type[BaseModel], data: dict[str, Any], where: str) -> Any:

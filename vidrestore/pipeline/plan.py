@@ -50,13 +50,21 @@ class Plan:
     frame_rate: float | None
     """Average frames a second, from the header."""
     frames: int | None
-    """Frames to restore, estimated from the header; None: the header does not say."""
+    """Frames to restore: counted, where the source has an index, else estimated from the header; None: nothing is known."""
+    counted: bool
+    """Whether `frames` was counted."""
     engines: tuple[EngineSummary, ...]
     device: str
     description: str
     """The engines in their own words: ids, runtime, device, precision."""
     batch_size: int
     threads: int
+    """Of torch, in each worker."""
+    workers: int
+    segments: int | None
+    """Pieces that are restored and kept on their own; None: not known before, or one single pass."""
+    resumable: bool
+    """Whether a stopped job goes on where it was."""
     temporal: bool
     container: str
     """FFmpeg's name of what is written."""
@@ -89,12 +97,14 @@ class Plan:
         size = f"{self.width}x{self.height}"
         if (self.output_width, self.output_height) != (self.width, self.height):
             size += f" -> {self.output_width}x{self.output_height}"
-        frames = "an unknown number of frames" if self.frames is None else f"{self.frames} frames"
+        about = "" if self.counted else "about "
+        frames = "an unknown number of frames" if self.frames is None else f"{about}{self.frames} frames"
         seconds = "unknown" if self.estimated_seconds is None else f"about {clock(self.estimated_seconds)}"
         disk = "unknown" if self.estimated_bytes is None else f"about {size_text(self.estimated_bytes)}"
+        workers = f"{self.workers} workers of " if self.workers > 1 else ""
         free = "" if self.free_bytes is None else f" | disk {disk} of {size_text(self.free_bytes)} free"
         return (
-            f"{size}, {frames} | {self.description}, {self.threads} threads | {self.codec} {self.pixel_format}"
+            f"{size}, {frames} | {self.description}, {workers}{self.threads} threads | {self.codec} {self.pixel_format}"
             f" | time {seconds} ({self.estimate_basis}){free}"
         )
 
@@ -109,22 +119,24 @@ class Progress:
     """Expected in all; None if unknown."""
     seconds: float
     """Since the first frame was asked for."""
+    resumed: int = 0
+    """Of `frames`, those that an earlier run had restored."""
 
     @property
     def fps(self) -> float:
-        return self.frames / self.seconds if self.seconds > 0 else 0.0
+        return (self.frames - self.resumed) / self.seconds if self.seconds > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class Seconds:
-    """Busy time of each part. They overlap: their sum may exceed the time that passed."""
+    """Busy time of each part, of all workers together. They overlap: their sum may exceed the time that passed."""
 
     decode: float
     engine: float
     blend: float
     encode: float
     verify: float
-    """Flushing the encoder, reading the written file again and renaming it."""
+    """Joining the segments, reading the written file again and renaming it."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +147,9 @@ class Result:
     output: str
     frames: int
     """Frames read, restored and written: the same number."""
+    resumed_frames: int
+    """Of them, those that an earlier run had restored."""
+    workers: int
     seconds: float
     """Wall time of the job, planning and loading the engines not included."""
     fps: float

@@ -19,11 +19,12 @@ from typing import Any, Literal
 import torch
 
 from vidrestore.buffer import RingBuffer
+from vidrestore.config import RunConfig
 from vidrestore.errors import IndexMismatchError, WeightsError
 from vidrestore.media.input.picture_decoder import DecodeOptions, PictureDecoder, Window
 from vidrestore.media.input.source import Source, open_source
 from vidrestore.media.output.segment_encoder import SegmentEncoder
-from vidrestore.pipeline.engines import EngineShelf, card_digest, halo_of, stages_after
+from vidrestore.pipeline.engines import EngineShelf, card_digest, stages_after
 from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.pipeline import Pipeline, Tally
 from vidrestore.pipeline.segment import JobSpec, Segment, SegmentDone
@@ -130,7 +131,7 @@ class SegmentFeed:
             return self._begun != number
 
     def __iter__(self) -> Iterator[Frame]:
-        while self.total is None and not self._stopping() and (segment := self._next_segment()) is not None:
+        while not self._stopping() and (segment := self._next_segment()) is not None:
             given = 0
             frame: Frame | None = None
             for frame in self._window(segment):
@@ -142,13 +143,15 @@ class SegmentFeed:
                 return
             for _ in range(-given % self._batch_size):
                 yield _marked(frame, segment.number, "padding")
+            if self.total is not None and segment.first + segment.count >= self.total:
+                return
 
     def _window(self, segment: Segment) -> Iterator[Frame]:
         """The segment's pictures, halo included; fewer where a source without an index ends."""
-        halo = segment.before + segment.after
         stop = segment.first + segment.count + segment.after
+        shared = 2 * max(segment.before, segment.after)  # with the next segment: its halo before and this one's after
         for frame in self._entered(segment):
-            if frame.index >= stop - halo:
+            if frame.index >= stop - shared:
                 self._kept.append(frame)
             self._check(segment, frame)
             yield frame
@@ -316,9 +319,7 @@ class SegmentRunner:
             names = " and ".join(card.id for card in self._engine.cards)
             raise WeightsError(f"The engines here ({names}) are not the ones that this job was planned with.")
         if source is None:
-            source = open_source(
-                spec.source, limits=config.limits, protocols=config.protocols, frame_rate=config.frame_rate
-            )
+            source = open_source(spec.source, limits=config.limits, protocols=config.protocols, frame_rate=config.frame_rate)
         self._source = source
         self._engine_stage = EngineStage(self._engine)
         self._after = stages_after(config, self._engine)

@@ -1,0 +1,125 @@
+"""A job before it runs: everything is opened and checked, the engines are loaded, nothing is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import vidrestore
+from vidrestore.config import RunConfig
+from vidrestore.engine.fused import FusedEngine
+from vidrestore.errors import EmptyVideoError, UsageError
+from vidrestore.media.input.media_info import MediaInfo
+from vidrestore.media.input.probe import require_restorable
+from vidrestore.media.input.source import Source, open_source
+from vidrestore.media.output.sink import SinkPlan, check_sink
+from vidrestore.pipeline.engines import EngineShelf, stages_after
+from vidrestore.pipeline.machine import available_cores
+from vidrestore.pipeline.segment_runner import decode_options
+from vidrestore.pipeline.stages import EngineStage, Stage
+from vidrestore.runtimes import pick_device
+from vidrestore.types import StreamInfo
+
+__all__ = ["Prepared", "marking", "prepare", "settled"]
+
+MOST_THREADS = 8
+"""Beyond this many threads one network gains little on the CPU; more cores serve more workers."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The parts of a job."""
+
+    address: str
+    """What the user named as the source."""
+    source: Source
+    output: str
+    config: RunConfig
+    """Settled: device and threads are no longer `auto`."""
+    engine: FusedEngine
+    info: StreamInfo
+    """The picture as it leaves the engines."""
+    sink: SinkPlan
+    index: tuple[int, ...] | None
+    """pts of every picture; None: only decoding from the beginning tells."""
+    engines_dir: Path | None
+    overwrite: bool
+
+    @property
+    def media(self) -> MediaInfo:
+        return self.source.media
+
+    @property
+    def invented(self) -> list[str]:
+        """Ids of the engines that invent detail."""
+        return [card.id for card in self.engine.cards if card.generative]
+
+    @property
+    def comment(self) -> str:
+        """What the output says of how it was made."""
+        return marking([card.id for card in self.engine.cards], self.invented)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the job is cut into segments that outlive a crash: not with pipes or addresses, which cannot be read again."""
+        return (
+            self.config.segment_frames > 0
+            and not self.source.live
+            and self.output != "-"
+            and bool(self.source.files)
+            and all(path.exists() for path in self.source.files)
+        )
+
+    def stages(self) -> tuple[EngineStage, list[Stage]]:
+        """The engines and what comes behind them, opened."""
+        engine, after = EngineStage(self.engine), stages_after(self.config, self.engine)
+        info = engine.open(self.media.video)
+        for stage in after:
+            info = stage.open(info)
+        return engine, after
+
+
+def settled(config: RunConfig) -> RunConfig:
+    """The settings with what the machine decides made definite, because it can change bits: threads."""
+    return config.model_copy(update={"threads": config.threads or min(available_cores(), MOST_THREADS)})
+
+
+def prepare(
+    address: str,
+    output: str,
+    config: RunConfig,
+    shelf: EngineShelf,
+    *,
+    engines_dir: Path | None = None,
+    overwrite: bool = False,
+) -> Prepared:
+    """Open and check everything.
+
+    Raises:
+        UsageError, MediaError, EngineError, RuntimeFailure, StorageError: what would stop the run.
+    """
+    config = settled(config)
+    if not config.engines:
+        raise UsageError("No engine was asked for.", "Name at least one: flare, day, night, sr or an engine's id.")
+    source = open_source(address, limits=config.limits, protocols=config.protocols, frame_rate=config.frame_rate)
+    media = source.media
+    if config.frame_rate and not config.cfr and media.container not in ("image2", "yuv4mpegpipe"):
+        raise UsageError(f"--rate has no effect on {address}, which has timestamps.", "Add --cfr, or leave it out.")
+    if media.interlaced and not config.deinterlace:
+        require_restorable(media)
+    check_sink(output, media, media.video, config, overwrite)
+    config = config.model_copy(update={"device": pick_device(config.device)})
+    engine = shelf.load(config, engines_dir)
+    info = EngineStage(engine).open(media.video)
+    comment = marking([card.id for card in engine.cards], [card.id for card in engine.cards if card.generative])
+    sink = check_sink(output, media, info, config, overwrite, comment)
+    index = source.index(decode_options(config))
+    if index is not None and not index:
+        raise EmptyVideoError(f"{address} has no frame in the part asked for.")
+    return Prepared(address, source, output, config, engine, info, sink, index, engines_dir, overwrite)
+
+
+def marking(engines: list[str], invented: list[str]) -> str:
+    """The comment written into the output, so that nobody takes a restored clip for evidence."""
+    text = f"Restored by vidrestore {vidrestore.__version__}: {', '.join(engines)}."
+    return f"{text} Detail was invented by {' and '.join(invented)}: no evidence." if invented else text
