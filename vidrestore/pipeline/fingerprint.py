@@ -91,7 +91,7 @@ def make_key(
     parts = {
         INPUT: _hash_files(files, progress),
         ENGINES: ", ".join(name for name, _ in engines),
-        PROGRAM: vidrestore.__version__,
+        PROGRAM: _program(),
         TORCH: ", ".join((torch.__version__, *_versions(COMPUTING))),
         FFMPEG: ffmpeg_versions(),
     }
@@ -101,6 +101,17 @@ def make_key(
     if clash := parts.keys() & extra.keys():
         raise ValueError(f"the key has {', '.join(sorted(clash))} already")
     return Key(tuple(sorted((parts | dict(extra)).items())))
+
+
+def _program() -> str:
+    """vidrestore's version; of a checkout, whose version says nothing, its modules too."""
+    if not vidrestore.__version__.startswith("0+"):
+        return vidrestore.__version__
+    root = Path(vidrestore.__file__).parent
+    whole = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        whole.update(f"{file.relative_to(root).as_posix()} {_hash_file(file)[0]}\n".encode())
+    return f"{vidrestore.__version__} {whole.hexdigest()}"
 
 
 def _versions(packages: Sequence[str]) -> Iterator[str]:

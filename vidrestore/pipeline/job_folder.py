@@ -18,7 +18,17 @@ from vidrestore.pipeline.job_lock import LOCK
 from vidrestore.pipeline.job_states import ENDING, JOURNAL
 from vidrestore.pipeline.journal_store import RESUME, DamagedJournal
 
-__all__ = ["is_ours", "job_folder", "kind_of", "refused", "remove_entry", "require_ours", "state_of", "sync_file", "sync_folder"]
+__all__ = [
+    "is_ours",
+    "job_folder",
+    "output_name",
+    "refused",
+    "remove_entry",
+    "require_ours",
+    "state_of",
+    "sync_file",
+    "sync_folder",
+]
 
 LONGEST_NAME = 255
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES}
@@ -29,10 +39,7 @@ def job_folder(output: str) -> Path:
 
     A link in the way to the output is followed by whoever uses the path; the output's own name is not, as it will be replaced.
     """
-    sequence = sequence_target(output)
-    place = (Path(output) if sequence is None else sequence[0]).absolute()
-    if place.name in ("", ".."):
-        place = place.resolve()
+    place = _place(output)
     name = os.fsencode(place.name)
     if len(name) + len(ENDING) > LONGEST_NAME:
         mark = hashlib.sha256(name).hexdigest()[:8]
@@ -40,13 +47,23 @@ def job_folder(output: str) -> Path:
     return place.with_name(os.fsdecode(name) + ENDING)
 
 
-def kind_of(output: str) -> str:
-    """What segments depend on beside the key: "folder", or the extension that chose the output's format."""
-    return "folder" if sequence_target(output) is not None else Path(output).suffix.lower()
+def output_name(output: str) -> str:
+    """The name of an output without where it lies; of an image sequence its folder's, with a slash at the end."""
+    return _place(output).name + ("" if sequence_target(output) is None else "/")
+
+
+def _place(output: str) -> Path:
+    sequence = sequence_target(output)
+    place = (Path(output) if sequence is None else sequence[0]).absolute()
+    return place.resolve() if place.name in ("", "..") else place
 
 
 def is_ours(folder: Path) -> bool:
-    names = {entry.name for entry in folder.iterdir()}
+    """Whether vidrestore made a folder; an empty one, or one that has just gone, is in nobody's way either."""
+    try:
+        names = {entry.name for entry in folder.iterdir()}
+    except FileNotFoundError:
+        return True
     return not names or bool(names & {JOURNAL, LOCK})
 
 
@@ -77,14 +94,15 @@ def sync_folder(folder: Path) -> None:
     """Flush the names in a folder. Windows and some network file systems cannot; they keep names in order by themselves."""
     if os.name == "nt":
         return
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
     except OSError as error:
         if error.errno not in _NO_FOLDER_SYNC:
             raise
-    finally:
-        os.close(handle)
 
 
 @contextmanager

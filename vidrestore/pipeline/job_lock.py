@@ -19,7 +19,7 @@ import psutil
 from vidrestore.errors import FolderMissingError, JobLockedError, StorageError
 from vidrestore.media.output.target import storage_error
 
-__all__ = ["LOCK", "JobLock", "holder_of", "is_held"]
+__all__ = ["HOLDER", "LOCK", "JobLock", "holder_of", "is_held"]
 
 LOCK = "lock"
 HOLDER = "holder.json"
@@ -62,6 +62,8 @@ class JobLock:
             except NotImplementedError:
                 raise StorageError(f"The file system of {self._folder} has no locks.", "Choose another output.") from None
             except OSError as error:
+                with contextlib.suppress(OSError):
+                    self._folder.rmdir()  # made above; one that is in use is not empty
                 raise storage_error(error, self._folder) from None
             time.sleep(POLL)
         if not isinstance(self._lock, filelock.UnixFileLock | filelock.WindowsFileLock):

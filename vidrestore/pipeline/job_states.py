@@ -20,7 +20,7 @@ __all__ = ["ENDING", "JOURNAL", "JobState", "read_jobs", "recorded_output"]
 
 JOURNAL = "journal.sqlite"
 ENDING = ".vidrestore"
-KILLED = "It ended without a word: killed, or the power went."
+KILLED = "It ended without a word: killed, the power went, or the disk was full."
 
 
 @dataclass(frozen=True)

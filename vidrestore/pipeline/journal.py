@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-import shutil
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import replace
@@ -30,7 +29,7 @@ from vidrestore.pipeline.fingerprint import Key, digest_of
 from vidrestore.pipeline.job_folder import (
     is_ours,
     job_folder,
-    kind_of,
+    output_name,
     refused,
     remove_entry,
     require_ours,
@@ -38,7 +37,7 @@ from vidrestore.pipeline.job_folder import (
     sync_file,
     sync_folder,
 )
-from vidrestore.pipeline.job_lock import JobLock
+from vidrestore.pipeline.job_lock import HOLDER, LOCK, JobLock
 from vidrestore.pipeline.job_states import JOURNAL, JobState, read_jobs, recorded_output
 from vidrestore.pipeline.journal_store import RESUME, DamagedJournal, Store, segment_name
 from vidrestore.pipeline.segment import SegmentDone
@@ -123,7 +122,7 @@ class Journal:
             lock.take()
         journal = cls(folder, lock)
         try:
-            journal._begin(Path(output).absolute().name, kind_of(output), key, fresh)
+            journal._begin(output_name(output), key, fresh)
         except BaseException:
             journal._give_up()
             raise
@@ -143,7 +142,7 @@ class Journal:
 
     # Opening ----------------------------------------------------------------------------------
 
-    def _begin(self, name: str, kind: str, key: Key, fresh: bool) -> None:
+    def _begin(self, name: str, key: Key, fresh: bool) -> None:
         with refused(self.folder):
             for folder in (self.segments_folder, self.join_folder):
                 folder.mkdir(exist_ok=True)
@@ -152,16 +151,16 @@ class Journal:
             sync_folder(self.folder.parent)
             self._open_store()
             if fresh:
-                self._forget(name, kind, key)
+                self._forget(name, key)
             else:
                 try:
-                    self._compare(name, kind, key)
+                    self._compare(name, key)
                     self.facts = Facts(self._store)
                     self._rows = self._store.segments(self.segments_folder)
                 except DamagedJournal as damage:
                     self._store.close()
                     self._set_aside(damage)
-                    self._forget(name, kind, key)
+                    self._forget(name, key)
             self._clear_leftovers()
 
     def _open_store(self) -> None:
@@ -180,24 +179,22 @@ class Journal:
         self._notice(f"The journal of an earlier run {damage} and was set aside: {self.folder / SET_ASIDE}; the job begins anew.")
         self._store = Store.open(self.folder / JOURNAL)
 
-    def _compare(self, name: str, kind: str, key: Key) -> None:
+    def _compare(self, name: str, key: Key) -> None:
         earlier = self._store.job()
         if earlier is None:
-            self._forget(name, kind, key)
+            self._forget(name, key)
             return
         differences = earlier[1].differences(key)
-        if kind_of(earlier[0]) != kind:
-            differences.append("the kind of output")
         if not differences:
             self._store.set_state("running", "")
             return
         if self._store.counts()[0]:
             self._notice(f"Nothing of an earlier run is reused, because it had otherwise: {', '.join(differences)}.")
-        self._forget(name, kind, key)
+        self._forget(name, key)
 
-    def _forget(self, name: str, kind: str, key: Key) -> None:
+    def _forget(self, name: str, key: Key) -> None:
         """Begin anew: first no row, then (in `_clear_leftovers`) no file."""
-        self._store.begin(name if kind != "folder" else f"{name}/", key)
+        self._store.begin(name, key)
         self._rows, self._sound, self.facts = {}, {}, Facts(self._store)
 
     def _clear_leftovers(self) -> None:
@@ -296,8 +293,11 @@ class Journal:
             self._clear_leftovers()
 
     def set_state(self, state: State, reason: str = "") -> None:
-        """What `vidrestore jobs` tells; `reason` is a sentence, for "stopped" and "failed"."""
-        with self._guard, refused(self.folder):
+        """What `vidrestore jobs` tells; `reason` is a sentence, for "stopped" and "failed".
+
+        Never raises because of the disk: that the state cannot be noted must not hide why it is noted.
+        """
+        with self._guard, contextlib.suppress(StorageError), refused(self.folder):
             self._store.set_state(state, reason)
 
     def record_output(self, sha256: str, size: int, report: dict[str, Any]) -> None:
@@ -345,15 +345,18 @@ class Journal:
                 self._notice(f"{self.folder} could not be removed as a whole; it is no longer needed.")
 
     def _remove_work(self) -> None:
-        for folder in (self.segments_folder, self.join_folder):
-            shutil.rmtree(folder, ignore_errors=True)
+        """All but what says how far the job is."""
+        with contextlib.suppress(OSError):
+            for entry in list(self.folder.iterdir()):
+                if entry.name not in (JOURNAL, ROLLBACK, LOCK, HOLDER):
+                    remove_entry(entry)
 
     def _dissolve(self) -> None:
         self._remove_work()
-        for name in (SET_ASIDE, JOURNAL, ROLLBACK):
+        for name in (JOURNAL, ROLLBACK):
             remove_entry(self.folder / name)
         self._held.remove()
-        with contextlib.suppress(OSError):  # it has other files, or the next run is there already
+        with contextlib.suppress(OSError):  # the next run is there already
             self.folder.rmdir()
 
     # ------------------------------------------------------------------------------------------
