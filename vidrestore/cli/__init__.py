@@ -19,7 +19,8 @@ from vidrestore.errors import InterruptedJob, VidrestoreError
 __all__ = ["cli", "main"]
 
 COMMANDS = {
-    "run": "Restore a video.",
+    "run": "Restore a video, or many.",
+    "jobs": "Show how the jobs in a folder stand.",
     "probe": "Show what a video file holds.",
     "verify": "Check that everything of a video is in another.",
     "engines": "List the engines there are, or show one.",

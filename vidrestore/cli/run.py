@@ -1,7 +1,9 @@
-"""`vidrestore run`: a video in, a restored video out."""
+"""`vidrestore run`: a video in, a restored video out; or many."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -17,15 +19,20 @@ from vidrestore.config import Codec, settle
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vidrestore.config import RunConfig
     from vidrestore.pipeline.plan import Plan, Progress, Result
+    from vidrestore.pipeline.workers import WorkerPool
 
 CODECS = get_args(Codec)
+FILES_ON_A_CLUSTER = 8
+"""In work at once, where nobody has said how many workers there are."""
 CHOICES = "--flare, --day, --night, --sr 2, --engine ID, or a --preset or --config that names engines"
 
 
 @click.command("run")
-@click.argument("source", metavar="IN")
+@click.argument("sources", metavar="IN...", nargs=-1, required=True)
 @click.option("-o", "--output", "output", metavar="OUT", required=True, help="What to write; see above.")
+@click.option("--pattern", metavar="GLOB", help="Which files of a folder IN: '*.mp4', or '**/*.mp4' with sub-folders.")
 @click.option("--flare", is_flag=True, help="Remove lens flare.")
 @click.option("--day", is_flag=True, help="Turn night into day.")
 @click.option("--night", is_flag=True, help="Turn day into night.")
@@ -61,6 +68,14 @@ CHOICES = "--flare, --day, --night, --sr 2, --engine ID, or a --preset or --conf
 @click.option("--duration", type=TIME, help="Restore this much: seconds or [HH:]MM:SS.")
 @click.option("--strip-location", is_flag=True, help="Leave out GPS metadata and location tracks.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@click.option("--fresh", is_flag=True, help="Forget what an earlier run has begun, and start over.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Workers that restore at once; 0: as suits the machine.  [default: 1]",
+)
+@click.option("--cluster", metavar="ADDRESS", help="Restore on a Ray cluster: auto or HOST:PORT. See docs/cluster.md.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the result as JSON; - is stdout.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors and warnings.")
@@ -71,11 +86,14 @@ CHOICES = "--flare, --day, --night, --sr 2, --engine ID, or a --preset or --conf
     show_envvar=True,
     help="Folder of engines.",
 )
-def command(source: str, output: str, engines_dir: Path | None, json_file: str | None, **options: Any) -> None:
+def command(sources: tuple[str, ...], output: str, json_file: str | None, **options: Any) -> int:
     """Restore the video IN and write it to OUT, with all its other streams untouched.
 
     IN is a video file, a folder of images or a pattern (frames/%06d.png), or - for y4m on stdin. OUT is a file whose extension
     names its format, a folder/ or pattern for images, or - for y4m on stdout. See docs/formats.md.
+
+    Several INs, a folder of videos, or a folder and --pattern are a batch: OUT is the folder that they are written to. Stopped or
+    killed, the same command goes on where it was. See docs/jobs.md.
 
     Engines run in this order: --flare, then --day or --night, then --sr, then each --engine as given.
     """
@@ -84,12 +102,36 @@ def command(source: str, output: str, engines_dir: Path | None, json_file: str |
         raise click.UsageError(f"No engine was asked for: give {CHOICES}.")
     if output == "-" == json_file:
         raise click.UsageError("Pictures and JSON cannot both go to stdout.")
+    if options["cluster"] is not None and options["workers"] == 0:
+        raise click.UsageError("--workers 0 is of this machine; leave it out for as many as the cluster has.")
+    from vidrestore.pipeline.gather import is_batch
+
+    if is_batch(sources, options["pattern"]):
+        return run_batch(sources, output, config, json_file, options)
+    run_one(sources[0], output, config, json_file, options)
+    return 0
+
+
+def run_one(source: str, output: str, config: RunConfig, json_file: str | None, options: dict[str, Any]) -> None:
+    """One job."""
     check_json_target(json_file, *(Path(place) for place in (source, output) if place != "-"))
     from vidrestore.pipeline.job import Job
 
     to_stderr = "-" in (json_file, output)
     quiet = options["quiet"] or json_file == "-"
-    with Job(source, output, config, engines_dir=engines_dir, overwrite=options["overwrite"]) as job:
+    with (
+        open_cluster(options) as pool,
+        Job(
+            source,
+            output,
+            config,
+            engines_dir=options["engines_dir"],
+            overwrite=options["overwrite"],
+            fresh=options["fresh"],
+            workers=1 if options["workers"] is None else options["workers"],
+            pool=pool,
+        ) as job,
+    ):
         plan = job.plan()
         if not quiet or options["dry_run"]:
             click.echo(plan.line(), err=to_stderr)
@@ -97,9 +139,102 @@ def command(source: str, output: str, engines_dir: Path | None, json_file: str |
             write_json(json_file, {"dry_run": True, "plan": plan.as_dict()})
             return
         with progress_bar(plan, shown=not quiet and sys.stderr.isatty()) as progress:
-            result = job.run(progress)
+            result = job.run(progress, on_interrupt=tell_stopping)
     write_json(json_file, result.as_dict())
     report(result, quiet, to_stderr)
+
+
+def run_batch(sources: tuple[str, ...], output: str, config: RunConfig, json_file: str | None, options: dict[str, Any]) -> int:
+    """Many jobs; returns the exit code."""
+    from vidrestore.cli import tell
+    from vidrestore.cli.batch import Screen, count_of, summary
+    from vidrestore.pipeline.batch import Batch
+    from vidrestore.pipeline.gather import gather
+    from vidrestore.pipeline.record import place_of
+
+    items = gather(sources, output, options["pattern"], config.container)
+    check_json_target(json_file, *(place_of(place) for item in items for place in (item.source, item.output)))
+    to_stderr = json_file == "-"
+    quiet = options["quiet"] or to_stderr
+    with open_pool(config, options) as (pool, workers):
+        batch = Batch(
+            items,
+            Path(output),
+            config,
+            engines_dir=options["engines_dir"],
+            overwrite=options["overwrite"],
+            fresh=options["fresh"],
+            pool=pool,
+            workers=workers,
+        )
+        if options["dry_run"]:
+            result = batch.look()
+        else:
+            with Screen(quiet, to_stderr, bars=sys.stderr.isatty()) as screen:
+                result = batch.run(screen)
+    told = result.as_dict()
+    write_json(json_file, {"dry_run": True, **told} if options["dry_run"] else told)
+    if not quiet or options["dry_run"]:
+        click.echo(summary(result, planned=options["dry_run"]), err=to_stderr)
+    for notice in result.notices:
+        click.secho(f"Note: {notice}", err=True, fg="yellow")
+    code = result.exit_code
+    if result.count("stopped"):
+        tell("Stopped. Run the same command again to go on; what is done is kept.", code)
+    elif code:
+        tell(f"{result.count('failed')} of {count_of(len(items))} failed; the reasons are above.", code)
+    if result.abandoned:
+        # A thread is still in a decoder or an engine; waiting for it is what the second Ctrl-C was against. What is on the
+        # disk is whole at any moment.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+@contextmanager
+def open_cluster(options: dict[str, Any]) -> Iterator[WorkerPool | None]:
+    """The workers of --cluster; None without it."""
+    if options["cluster"] is None or options["dry_run"]:
+        yield None
+        return
+    from vidrestore.cluster.pool import RayPool
+
+    with RayPool(options["cluster"], workers=options["workers"]) as pool:
+        yield pool
+        for notice in pool.notices:
+            click.secho(f"Note: {notice}", err=True, fg="yellow")
+
+
+@contextmanager
+def open_pool(config: RunConfig, options: dict[str, Any]) -> Iterator[tuple[WorkerPool | None, int]]:
+    """The workers that all files of a batch share, and how many files may be in work at once; None: this process, one by one."""
+    if options["cluster"] is not None:
+        with open_cluster(options) as pool:
+            yield pool, options["workers"] or FILES_ON_A_CLUSTER
+        return
+    if options["workers"] in (None, 1) or options["dry_run"]:
+        yield None, 1
+        return
+    from vidrestore.pipeline.prepare import settled
+    from vidrestore.pipeline.workers import LocalPool, worker_count
+    from vidrestore.runtimes import pick_device
+
+    config = settled(config).model_copy(update={"device": pick_device(config.device)})
+    workers = worker_count(options["workers"], config, None)
+    if workers == 1:
+        yield None, 1
+        return
+    with LocalPool(workers) as pool:
+        yield pool, workers
+
+
+def tell_stopping() -> None:
+    """Say that a first Ctrl-C was heard. Called by a signal handler, so past Python's own streams, which may be in use."""
+    from vidrestore.cli.batch import STOPPING
+
+    with contextlib.suppress(OSError, ValueError):
+        os.write(sys.stderr.fileno(), f"\n{STOPPING}\n".encode())
 
 
 def overrides(options: dict[str, Any]) -> dict[str, Any]:
@@ -146,6 +281,8 @@ def progress_bar(plan: Plan, shown: bool) -> Iterator[Callable[[Progress], None]
     with tqdm(total=plan.frames, unit=" frames", dynamic_ncols=True, leave=False, file=sys.stderr) as bar:
 
         def step(progress: Progress) -> None:
+            if bar.n < progress.resumed:  # those of an earlier run count, but not for the speed
+                bar.n = bar.initial = progress.resumed
             bar.update(progress.frames - bar.n)
 
         yield step

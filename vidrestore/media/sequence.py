@@ -11,13 +11,14 @@ from pathlib import Path
 from vidrestore.errors import MediaError, NotAVideoError, SourceMissingError, UsageError
 from vidrestore.media.input.image_header import EXTENSIONS
 
-__all__ = ["Listing", "Pattern", "is_folder", "is_sequence", "list_images"]
+__all__ = ["VIDEOS", "Listing", "Pattern", "is_folder", "is_sequence", "list_images", "natural_key"]
 
 _PLACEHOLDER = re.compile(r"%(?:0(\d{1,2}))?d")
-_VIDEOS = frozenset(
+VIDEOS = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mxf"}
     | {".gif", ".y4m", ".ivf", ".h264", ".hevc", ".264", ".265", ".obu", ".vob", ".ogv"}
 )
+"""Extensions, in lower case, of what is taken for a video in a folder."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,8 @@ def _entries(folder: Path) -> list[Path]:
 
 def _list_folder(folder: Path) -> Listing:
     entries = _entries(folder)
-    images = sorted((e for e in entries if e.suffix.lower() in EXTENSIONS), key=lambda e: _natural(e.name))
-    videos = sorted(e.name for e in entries if e.suffix.lower() in _VIDEOS)
+    images = sorted((e for e in entries if e.suffix.lower() in EXTENSIONS), key=lambda e: natural_key(e.name))
+    videos = sorted(e.name for e in entries if e.suffix.lower() in VIDEOS)
     if videos and images:
         raise NotAVideoError(
             f"{folder} holds images and videos ({images[0].name}, {videos[0]}).",
@@ -160,7 +161,7 @@ def _last_number(name: str) -> tuple[str, str, str]:
     return (found[1], found[2], found[3] + suffix) if found else (stem, "", suffix)
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
+def natural_key(name: str) -> list[tuple[int, int, str]]:
     """A sorting key: runs of digits count as numbers."""
     parts = re.split(r"([0-9]+)", name)
     return [(1, int(part), part) if part.isdigit() else (0, 0, part.casefold()) for part in parts]
