@@ -86,6 +86,12 @@ class Scheduler:
                     self._drop(behind)
             return first
 
+    def ends_at(self, total: int) -> None:
+        """The source has `total` pictures (met by decoding one without an index): segments behind them do not exist."""
+        with self._lock:
+            for number in [number for number in self._remaining if self._segments[number].first >= total]:
+                self._drop(number)
+
     def lost(self, worker: str) -> list[Segment]:
         """`worker` is gone, or gives back what it holds: what only it held is free again.
 
@@ -124,6 +130,12 @@ class Scheduler:
         """Segments that are not done: free or in flight."""
         with self._lock:
             return len(self._remaining)
+
+    @property
+    def free(self) -> int:
+        """Segments that no worker holds; 0 once stopped, when they are not given out any more."""
+        with self._lock:
+            return 0 if self._stopped else len(self._free)
 
     @property
     def in_flight(self) -> tuple[int, ...]:
