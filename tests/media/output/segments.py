@@ -28,6 +28,8 @@ class Work:
     target: str
     settings: dict[str, Any] = field(default_factory=dict)
     comment: str = COMMENT
+    place: Path | None = None
+    """What the output will be: the target, but for a pattern of images."""
 
     def __post_init__(self) -> None:
         self.config = RunConfig.model_validate(self.settings)
@@ -37,7 +39,8 @@ class Work:
             self.frames: list[Frame] = [frame for frame in decoder if frame.seconds >= self.config.start]
         first = self.frames[0].index
         self.frames = [Frame(f.data, f.index - first, f.pts, f.time_base, f.duration, f.alpha, f.captions) for f in self.frames]
-        self.folder = Path(self.target.rstrip("/") + ".vidrestore")
+        place = self.place or Path(self.target)
+        self.folder = place.with_name(place.name + ".vidrestore")
         self.folder.mkdir(exist_ok=True)
         self.origin: Fraction | None = segment_origin(
             self.target, self.media, self.media.video, self.config, self.folder, self.comment

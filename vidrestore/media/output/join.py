@@ -20,12 +20,13 @@ from vidrestore.config import RunConfig
 from vidrestore.errors import DamagedSegmentError, EmptyVideoError
 from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.media.output.constant_rate import on_grid
-from vidrestore.media.output.lossless import PictureRestorer, coded_packet
+from vidrestore.media.output.lossless import PictureRestorer
 from vidrestore.media.output.muxed_file import MuxedFile
 from vidrestore.media.output.muxed_plan import MuxedPlan, plan_muxed
 from vidrestore.media.output.packet_file import PacketReader, Record, Trailer
 from vidrestore.media.output.sink import kind_of_sink, open_sink, paced, without_alpha
 from vidrestore.media.output.target import check_target, muxer_of
+from vidrestore.media.passthrough.packets import coded_packet
 from vidrestore.media.proof.verify import VerifyReport
 from vidrestore.types import Frame, StreamInfo
 

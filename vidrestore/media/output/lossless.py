@@ -17,21 +17,17 @@ from numpy.typing import NDArray
 
 from vidrestore.errors import DamagedSegmentError
 from vidrestore.media.output.packet_file import Record, Trailer
+from vidrestore.media.passthrough.packets import coded_packet
 
-__all__ = ["PictureKeeper", "PictureRestorer", "coded_packet"]
+__all__ = ["PictureKeeper", "PictureRestorer"]
 
-_LAYOUTS = {"uint8": "bgr0", "uint16": "rgb48le"}
+_LAYOUTS = {"uint8": "bgr0", "uint16": "gbrp16le"}
 """FFmpeg's pixel formats that FFV1 takes, by numpy's type."""
+_PLANES = 1, 2, 0
+"""Channels of RGB in the order of the deep format's planes: green, blue, red."""
 _SHAPE = struct.Struct("<BII")
 _THREADS = 2
 """Of FFV1's slices; their number decides the bits, not that of the threads."""
-
-
-def coded_packet(payload: bytes) -> av.Packet:
-    """A packet with its own memory and the zeros behind it that FFmpeg's parsers read into."""
-    packet = av.Packet(len(payload))
-    packet.update(payload)
-    return packet
 
 
 class PictureKeeper:
@@ -55,10 +51,11 @@ class PictureKeeper:
         layout = _LAYOUTS[data.dtype.name]
         encoder = self._encoders.get(layout) or self._encoder(layout)
         picture = av.VideoFrame(*self._size, layout)
-        pixels = data.transpose(1, 2, 0)
         if layout == "bgr0":
-            pixels = np.dstack([pixels[..., ::-1], np.zeros(pixels.shape[:2], np.uint8)])
-        _fill(picture.planes[0], np.ascontiguousarray(pixels))
+            _fill(picture.planes[0], np.dstack([data[2], data[1], data[0], np.zeros(data.shape[1:], np.uint8)]))
+        else:
+            for plane, channel in zip(picture.planes, _PLANES, strict=True):
+                _fill(plane, np.ascontiguousarray(data[channel], "<u2"))
         picture.pts, picture.time_base = number, Fraction(1, 25)
         packets = encoder.encode(picture)
         if len(packets) != 1:
@@ -120,30 +117,38 @@ class PictureRestorer:
             context.width, context.height = self._size
             context.extradata = self._layouts[layout]
             context.thread_count, context.thread_type = _THREADS, "SLICE"
+            context.options = {"err_detect": "crccheck+explode"}
             self._decoders[layout] = context
         return self._decoders[layout]
 
 
-def _fill(plane: Any, pixels: NDArray[Any]) -> None:
-    """Copy (H, W, channels) into a packed plane, whose lines may be longer."""
-    rows = pixels.reshape(pixels.shape[0], -1).view(np.uint8)
-    lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-    lines[: rows.shape[0], : rows.shape[1]] = rows
+def _fill(plane: Any, samples: NDArray[Any]) -> None:
+    """Copy rows of samples into a plane, whose lines may be longer."""
+    rows = samples.reshape(samples.shape[0], -1).view(np.uint8)
+    np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: rows.shape[0], : rows.shape[1]] = rows
+
+
+def _rows(plane: Any, height: int, count: int) -> NDArray[np.uint8]:
+    """The first `count` bytes of each line."""
+    return np.ascontiguousarray(np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, :count])
 
 
 def _pixels(picture: av.VideoFrame) -> NDArray[Any]:
-    plane: Any = picture.planes[0]
-    deep = picture.format.name == "rgb48le"
-    lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: picture.height]
-    if deep:
-        rows = np.ascontiguousarray(lines[:, : picture.width * 6]).view("<u2").reshape(picture.height, picture.width, 3)
-        return np.ascontiguousarray(rows.transpose(2, 0, 1).astype(np.uint16, copy=False))
-    rows = lines[:, : picture.width * 4].reshape(picture.height, picture.width, 4)
-    return np.ascontiguousarray(rows[..., 2::-1].transpose(2, 0, 1))
+    width, height = picture.width, picture.height
+    if picture.format.name == "bgr0":
+        rows = _rows(picture.planes[0], height, width * 4).reshape(height, width, 4)
+        return np.ascontiguousarray(rows[..., 2::-1].transpose(2, 0, 1))
+    data = np.empty((3, height, width), np.uint16)
+    for plane, channel in zip(picture.planes, _PLANES, strict=True):
+        data[channel] = _rows(plane, height, width * 2).view("<u2")
+    return data
 
 
 def _opacity(stored: bytes) -> NDArray[Any]:
     itemsize, height, width = _SHAPE.unpack_from(stored)
-    samples = zlib.decompressobj().decompress(stored[_SHAPE.size :], itemsize * height * width)
+    unpacked = zlib.decompressobj()
+    samples = unpacked.decompress(stored[_SHAPE.size :], itemsize * height * width + 1)
+    if not unpacked.eof:
+        raise ValueError("cut short, or too long")
     kind = {1: np.uint8, 2: np.uint16}[itemsize]
     return np.frombuffer(samples, np.dtype(kind).newbyteorder("<")).reshape(height, width).astype(kind)

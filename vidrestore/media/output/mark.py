@@ -26,6 +26,7 @@ from vidrestore.errors import UnsupportedStreamError
 from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.media.input.probe import open_input
 from vidrestore.media.output.containers import Container
+from vidrestore.media.passthrough.packets import coded_packet
 
 __all__ = [
     "MARK",
@@ -111,7 +112,7 @@ def marked_packet(packet: av.Packet, codec: str, comment: str) -> av.Packet:
     data = bytes(packet)
     at = _first_tile(data) if codec == "av1" else _first_slice(data, codec)
     message = _metadata_unit(comment) if codec == "av1" else _user_data(codec, comment)
-    marked = av.Packet(data[:at] + message + data[at:])
+    marked = coded_packet(data[:at] + message + data[at:])
     marked.pts, marked.dts, marked.duration = packet.pts, packet.dts, packet.duration
     marked.time_base, marked.is_keyframe = packet.time_base, True
     if packet.stream is not None:

@@ -204,6 +204,10 @@ class _Coded:
             number = None if packet.pts is None else self._numbers.pop(packet.pts, None)
             if number is None:
                 raise MediaError(f"The encoder wrote a picture at {packet.pts} that it was not given.", "Choose another --codec.")
+            if not self._packets and (number or not packet.is_keyframe):
+                raise MediaError(
+                    "The encoder does not begin with a key picture, which a segment has to.", "Correct encode.options."
+                )
             self._depth = max(self._depth, self._packets - number)
             self._packets += 1
             side = tuple((data.data_type, bytes(data)) for data in packet.iter_sidedata() if data.data_type not in _MUXERS_IGNORE)
