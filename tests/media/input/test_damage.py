@@ -15,7 +15,7 @@ import pytest
 
 from vidrestore.errors import DamagedVideoError, MediaError
 from vidrestore.media import VideoDecoder
-from vidrestore.media.input import decode as decode_module
+from vidrestore.media.input import packet_pass
 from vidrestore.media.input.damage import Damage
 from vidrestore.media.input.picture_decoder import DecodeOptions
 from vidrestore.media.input.probe import probe
@@ -277,7 +277,7 @@ def test_memory_that_is_short_is_said(real: Callable[[str], Path], tmp_path: Pat
     path = tmp_path / "hurt.ivf"
     path.write_bytes(content)
     info = probe(path)
-    monkeypatch.setattr(decode_module, "_ENOUGH_MEMORY", 1 << 62)
+    monkeypatch.setattr(packet_pass, "_ENOUGH_MEMORY", 1 << 62)
     with pytest.raises(MemoryError), VideoDecoder(info) as decoder:
         list(decoder)
 

@@ -13,7 +13,7 @@ import pytest
 
 from vidrestore.errors import DamagedVideoError, EmptyVideoError, MediaError
 from vidrestore.media import VideoDecoder
-from vidrestore.media.input import decode as decode_module
+from vidrestore.media.input import packet_pass
 from vidrestore.media.input.picture_decoder import DecodeOptions
 from vidrestore.media.input.probe import open_input, probe
 
@@ -156,8 +156,8 @@ def test_memory_that_is_used_up_is_no_damage(make_clip: Make, monkeypatch: pytes
             raise av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")
             yield
 
-    monkeypatch.setattr(decode_module, "open_input", lambda path: Starved(open_input(path)))
-    monkeypatch.setattr(decode_module, "_ENOUGH_MEMORY", 1 << 62)  # more than there is: memory is short indeed
+    monkeypatch.setattr(packet_pass, "open_input", lambda path: Starved(open_input(path)))
+    monkeypatch.setattr(packet_pass, "_ENOUGH_MEMORY", 1 << 62)  # more than there is: memory is short indeed
     with VideoDecoder(make_clip()) as decoder, pytest.raises(MemoryError):
         list(decoder)
 

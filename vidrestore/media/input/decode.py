@@ -3,44 +3,31 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 import av
-import av.error
-import psutil
 
 from vidrestore.config import LimitsConfig
 from vidrestore.errors import DamagedVideoError, EmptyVideoError, LimitExceededError, MediaError
 from vidrestore.media.convert import ToRGB
-from vidrestore.media.input.checksums import Ffv1Checksums
 from vidrestore.media.input.clock import Clock
 from vidrestore.media.input.damage import Damage
-from vidrestore.media.input.decoders import Decoder, open_decoder, side_data
+from vidrestore.media.input.decoders import side_data
 from vidrestore.media.input.deinterlace import deinterlaced
-from vidrestore.media.input.ledger import Ledger, Slot
+from vidrestore.media.input.ledger import Slot
 from vidrestore.media.input.media_info import MediaInfo
+from vidrestore.media.input.packet_pass import PacketPass
 from vidrestore.media.input.picture_decoder import WHOLE, DecodeOptions, PictureDecoder, Window
-from vidrestore.media.input.probe import open_input, probe, require_restorable
+from vidrestore.media.input.probe import probe, require_restorable
 from vidrestore.types import Frame
 
 __all__ = ["VideoDecoder", "pts_range", "windowed_range"]
 
 _log = logging.getLogger(__name__)
-
-# How far before the wished moment a seek may have to go, in seconds, until a picture from before it is found:
-# containers index decoding times, and open groups of pictures need the group before.
-_SEEK_MARGINS = (0, 10, 60)
-# A reader that fails this often without one packet between is at the end of what can be read.
-_READ_FAILURES = 20
-# FFmpeg also says "out of memory" of sizes that are damaged (a negative packet in IVF, a huge picture in VP9): with this many
-# bytes to be had, it is the file that is to blame.
-_ENOUGH_MEMORY = 1 << 30
 
 
 def pts_range(info: MediaInfo, start: float, duration: float | None) -> tuple[int | None, int | None]:
@@ -128,7 +115,9 @@ class VideoDecoder(PictureDecoder):
         self._deinterlace = options.deinterlace
         self._limits = limits or self.media.limits
         self._notices: list[str] = []
-        self._container: av.container.InputContainer | None = None
+        self._pass = PacketPass(
+            self.media, self._limits, options.threads, options.on_damage == "conceal", self._note, self._too_slow
+        )
         self._delivered = self._begin
         self._layout: tuple[int, int, str] | None = None
         require_restorable(self.media, deinterlace=options.deinterlace)
@@ -140,11 +129,13 @@ class VideoDecoder(PictureDecoder):
         """What a user should know: the file's own notices, then those of the decoding so far."""
         return (*self.media.notices, *self._notices)
 
+    @property
+    def busy_since(self) -> float | None:
+        return self._pass.busy_since
+
     def close(self) -> None:
         """Give the file back; may be called more than once. A file that FFmpeg hangs in is left to it."""
-        if self._container is not None and self._busy_since is None:
-            self._container.close()
-        self._container = None
+        self._pass.close()
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode from the start of the range; a second iteration begins anew."""
@@ -271,7 +262,7 @@ class VideoDecoder(PictureDecoder):
         first = None if self._first is None else self._first - int(self._deinterlace)
         frame_threads = self._on_damage == "stop" and self._threads > 1
         last: Slot | None = None
-        for slot in self._from(first, frame_threads):
+        for slot in self._pass.slots(first, frame_threads):
             if frame_threads and slot.reason is not None and (last is None or last.pts is not None):
                 break
             last = slot
@@ -279,126 +270,13 @@ class VideoDecoder(PictureDecoder):
         else:
             return
         if last is None or last.pts is None:
-            yield from self._from(first, False)
+            yield from self._pass.slots(first, False)
             return
         behind = False
-        for slot in self._from(last.pts, False):
+        for slot in self._pass.slots(last.pts, False):
             if behind or (slot.pts is not None and slot.pts > last.pts):
                 yield slot
             behind = behind or (slot.pts is not None and slot.pts >= last.pts)
-
-    def _from(self, moment: int | None, frame_threads: bool) -> Iterator[Slot]:
-        """The moments of display from a sound one at or before `moment` on; from the beginning if there is no way to seek."""
-        if moment is None:
-            return self._decode(None, frame_threads)
-        for margin in _SEEK_MARGINS:
-            slots = self._decode(moment - int(margin / self.info.time_base), frame_threads)
-            found = next(slots, None)
-            if found is not None and found.pts is not None and found.pts <= moment:
-                return chain([found], slots)
-        return self._decode(None, frame_threads)  # no index, no timestamps, or the range begins with the first picture
-
-    def _decode(self, seek_to: int | None, frame_threads: bool) -> Iterator[Slot]:
-        """Open the file anew and decode it."""
-        self.close()
-        self._container = container = open_input(self.media)
-        stream = container.streams[self.media.video_index]
-        assert isinstance(stream, av.VideoStream)
-        decoder = open_decoder(stream, self.info, self._limits, self._threads, frame_threads)
-        settling = seek_to is not None and self._seek(container, stream, seek_to)
-        ledger = Ledger(self.info.codec)
-        slots = self._matched(container, stream, decoder, ledger)
-        for slot in _forewarned(slots, ledger) if frame_threads else chain.from_iterable(slots):
-            settling = settling and (slot.picture is None or slot.reason is not None)
-            if not settling:
-                if slot.picture is not None and self._on_damage == "conceal":
-                    decoder.keep_corrupt()
-                yield slot
-        if ledger.left_out:
-            self._note(
-                f"The file begins with {ledger.left_out} pictures that have no timestamp and lean on ones that are not in it; "
-                "no player can show them, and they are left out."
-            )
-        if ledger.disordered:
-            self._note("The timestamps contradict the order of the pictures; the n-th picture has the n-th timestamp.")
-
-    def _matched(
-        self, container: av.container.InputContainer, stream: av.VideoStream, decoder: Decoder, ledger: Ledger
-    ) -> Iterator[list[Slot]]:
-        """Every packet through the decoder, every picture through the ledger: what is settled by each packet."""
-        context = decoder.context
-        checksums = Ffv1Checksums() if self.info.codec == "ffv1" else None
-        for packet in self._packets(container, stream, ledger):
-            if not context.is_open:
-                decoder.prepare(packet)
-            reason = "the container marks its data as damaged" if packet.is_corrupt else None
-            if checksums is not None and checksums.damaged(bytes(packet)):
-                reason = reason or "a checksum in it does not match"
-            number = ledger.send(packet, reason)
-            pictures = self._pictures_of(context, packet, number, ledger)
-            yield [slot for picture in pictures for slot in ledger.arrive(picture)]
-        pictures = self._pictures_of(context, None, -1, ledger)
-        yield [slot for picture in pictures for slot in ledger.arrive(picture)]
-        yield list(ledger.finish())
-
-    def _packets(
-        self, container: av.container.InputContainer, stream: av.VideoStream, ledger: Ledger
-    ) -> Iterator[av.Packet[av.VideoStream]]:
-        """The stream's packets. An empty one (AVI, Ogg) shows nothing new, and the decoder would take it for the end."""
-        failures = 0
-        packets = container.demux(stream)
-        while failures < _READ_FAILURES:
-            try:
-                self._busy_since = time.monotonic()
-                packet = next(packets, None)
-            except av.error.ExitError:
-                raise self._too_slow() from None
-            except (av.error.FFmpegError, MemoryError) as error:
-                if isinstance(error, MemoryError) and psutil.virtual_memory().available < _ENOUGH_MEMORY:
-                    raise
-                failures += 1
-                if failures == 1:
-                    what = "a packet has an impossible size" if isinstance(error, MemoryError) else _reason(error)
-                    ledger.lose(f"the container cannot be read here ({what})")
-                packets = container.demux(stream)
-                continue
-            finally:
-                self._busy_since = None
-            if packet is None:
-                return
-            if packet.size:
-                failures = 0
-                yield packet
-
-    def _pictures_of(
-        self, context: av.VideoCodecContext, packet: av.Packet[av.VideoStream] | None, number: int, ledger: Ledger
-    ) -> list[av.VideoFrame]:
-        """What the decoder has ready after a packet, or at the end (None)."""
-        self._busy_since = began = time.monotonic()
-        try:
-            return context.decode(packet)
-        except MemoryError:
-            if psutil.virtual_memory().available < _ENOUGH_MEMORY:
-                raise
-            ledger.fail(number, "it asks for more memory than a picture can need")
-            return []
-        except av.error.EOFError:
-            return []
-        except av.error.FFmpegError as error:
-            ledger.fail(number, _reason(error))
-            return []
-        finally:
-            self._busy_since = None
-            if time.monotonic() - began > self._limits.decode_seconds:
-                raise self._too_slow()
-
-    def _seek(self, container: av.container.InputContainer, stream: av.VideoStream, pts: int) -> bool:
-        try:
-            container.seek(pts, stream=stream, backward=True)
-        except (av.error.FFmpegError, OverflowError):  # OverflowError: a moment beyond all timestamps
-            _log.info("%s cannot seek; decoding from its beginning", self.media.path)
-            return False
-        return True
 
     def _timed(self, slots: Iterator[Slot]) -> Iterator[_Shown]:
         """Give each moment a picture and a pts: its own, else a neighbour's (the one before; at the beginning the one after)."""
@@ -449,24 +327,3 @@ class VideoDecoder(PictureDecoder):
         return LimitExceededError(
             f"Decoding frame {self._delivered} of {self.media.path} takes longer than {self._limits.decode_seconds:g} s."
         )
-
-
-def _forewarned(slots: Iterator[list[Slot]], ledger: Ledger) -> Iterator[Slot]:
-    """Moments settled by each packet, those of one packet held until the next has passed the decoder.
-
-    With frame threads FFmpeg hands out a damaged picture first, and only when asked again the error that belongs to it. So a
-    complaint comes as a gap before what is held.
-    """
-    held: list[Slot] = []
-    complaints = 0
-    for settled in slots:
-        if ledger.complaints > complaints:
-            complaints = ledger.complaints
-            yield Slot(None, None, None, ledger.complaint, gap=True)
-        yield from held
-        held = settled
-    yield from held
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error).strip().rstrip(".")

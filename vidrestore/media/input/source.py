@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Protocol
 
 from vidrestore.config import LimitsConfig
-from vidrestore.media.input.decode import VideoDecoder
+from vidrestore.media.input.decode import VideoDecoder, windowed_range
 from vidrestore.media.input.media_info import MediaInfo
+from vidrestore.media.input.packet_scan import scan_packets
 from vidrestore.media.input.picture_decoder import WHOLE, DecodeOptions, PictureDecoder, Window
 from vidrestore.media.input.probe import probe
 from vidrestore.media.input.sequence_source import SequenceSource
@@ -15,6 +17,8 @@ from vidrestore.media.input.y4m_source import Y4mSource, is_y4m
 from vidrestore.media.sequence import is_sequence
 
 __all__ = ["FileSource", "Source", "open_source"]
+
+_log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -32,7 +36,7 @@ class Source(Protocol):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All whose content decides the pictures, sounds and words; empty for a pipe."""
+        """All whose content decides the pictures, sounds and words; empty for a pipe and an address."""
         ...
 
     def decoder(self, options: DecodeOptions = WHOLE, window: Window | None = None) -> PictureDecoder:
@@ -62,13 +66,20 @@ class FileSource:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return (self.media.path,)
+        return (self.media.path,) if self.media.address.startswith("file:") else ()
 
     def decoder(self, options: DecodeOptions = WHOLE, window: Window | None = None) -> PictureDecoder:
         return VideoDecoder(self.media, options, window)
 
     def index(self, options: DecodeOptions = WHOLE) -> tuple[int, ...] | None:
-        return None
+        if options.on_damage == "conceal" or options.deinterlace or not self.files:
+            return None
+        scan = scan_packets(self.media)
+        if scan.pts is None or scan.doubt is not None:
+            _log.info("%s is decoded from its beginning only: %s", self.media.path, scan.doubt)
+            return None
+        first, end = windowed_range(self.media, options, None)
+        return tuple(pts for pts in scan.pts if (first is None or pts >= first) and (end is None or pts < end))
 
     def close(self) -> None:
         """Nothing is held open between decoders."""

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import lru_cache
 from itertools import pairwise
-
-import av.error
 
 from vidrestore.config import RunConfig
 from vidrestore.errors import UnsupportedStreamError
 from vidrestore.media.input.decode import pts_range
 from vidrestore.media.input.media_info import MediaInfo
-from vidrestore.media.input.probe import open_input
+from vidrestore.media.input.packet_scan import scan_packets
 from vidrestore.media.output.constant_rate import average_rate, constant_rate, parse_rate
 
 __all__ = ["cfr_rate", "picture_times", "settle_rate"]
@@ -59,37 +56,7 @@ def picture_times(media: MediaInfo, start: float = 0.0, duration: float | None =
     if own is None:
         if media.live or media.container == "yuv4mpegpipe":
             return None
-        state = media.path.stat()
-        own = _demuxed(_Key(media, (str(media.path), state.st_mtime_ns, state.st_size, media.video_index)))
+        own = scan_packets(media).pts
     if own is None:
         return None
     return tuple(pts for pts in own if (first is None or pts >= first) and (end is None or pts < end))
-
-
-class _Key:
-    """A source, told apart by its file's name, time and size: a plan asks for the same times more than once."""
-
-    def __init__(self, media: MediaInfo, identity: tuple[object, ...]) -> None:
-        self.media, self._identity = media, identity
-
-    def __hash__(self) -> int:
-        return hash(self._identity)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self._identity == other._identity
-
-
-@lru_cache(maxsize=2)
-def _demuxed(key: _Key) -> tuple[int, ...] | None:
-    stamps: list[int] = []
-    with open_input(key.media) as container:
-        try:
-            for packet in container.demux(container.streams[key.media.video_index]):
-                if not packet.size or packet.is_discard:
-                    continue
-                if packet.pts is None:
-                    return None
-                stamps.append(packet.pts)
-        except av.error.FFmpegError:
-            pass  # the decoder will say where the file is damaged
-    return tuple(sorted(stamps))
