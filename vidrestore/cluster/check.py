@@ -85,6 +85,8 @@ def _problem(spec: JobSpec, token: str, mark: str, settle: float) -> str:
 
 
 def _engines_problem(spec: JobSpec) -> str:
+    if not spec.engines:
+        return ""
     from vidrestore.pipeline.engines import card_digest  # brings torch, which only a node's process should load, and late
 
     try:

@@ -36,7 +36,7 @@ class RayPool:
         address: `auto` (RAY_ADDRESS, or the cluster that this machine is a node of) or `HOST:PORT` of its head.
         workers: how many at most; None: as many as the nodes can have.
         patience: seconds that a job waits when there is no worker, because no node is left or others have booked all cores.
-        runner: `module:class` of what restores on the nodes.
+        runner: what restores on the nodes; see SegmentWorker.
 
     Raises:
         RuntimeUnavailableError: Ray is not installed.

@@ -21,12 +21,14 @@ from typing import Any
 from vidrestore.errors import RuntimeFailure, VidrestoreError
 from vidrestore.pipeline.segment import JobSpec, Segment, SegmentDone
 
-__all__ = ["RUNNER", "Events", "SegmentWorker", "wait_passively"]
+__all__ = ["RUNNER", "Events", "SegmentWorker", "segment_runners", "wait_passively"]
 
-RUNNER = "vidrestore.pipeline.segment_runner:SegmentRunner"
+RUNNER = "vidrestore.cluster.worker:segment_runners"
+"""See SegmentWorker."""
 BEAT_SECONDS = 1.0
 """After this an exchange comes back even if nothing has happened; so often, at least, the progress is told."""
 
+Maker = Callable[[JobSpec], Any]
 Gift = tuple[Segment, Path] | None
 """A segment and where it is to be written; None: nothing more, complete what you have."""
 
@@ -37,6 +39,15 @@ def wait_passively() -> None:
     To be called before torch is loaded, which reads it once.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def segment_runners() -> Maker:
+    """Makes SegmentRunners for one job after another that share their engines."""
+    from vidrestore.pipeline.engines import EngineShelf
+    from vidrestore.pipeline.segment_runner import SegmentRunner
+
+    shelf = EngineShelf()
+    return lambda spec: SegmentRunner(spec, None, shelf)  # Ray shows a worker its own GPU as the first and only one
 
 
 @dataclass
@@ -64,13 +75,14 @@ class SegmentWorker:
     """Restores segments of one job after another; the engines stay loaded. Ray calls its methods from several threads.
 
     Args:
-        runner: `module:class` of what restores: called with (JobSpec, None, EngineShelf), used as `SegmentRunner` is.
+        runner: `module:function` of what restores: called once, it gives what makes a runner from a JobSpec; a runner is used
+            as `SegmentRunner` is.
     """
 
     def __init__(self, runner: str = RUNNER) -> None:
         wait_passively()
         self._runner_name = runner
-        self._shelf: Any = None
+        self._make: Maker | None = None
         self._changed = threading.Condition()
         self._events = Events(0)
         self._gifts: queue.SimpleQueue[Gift] = queue.SimpleQueue()
@@ -126,13 +138,10 @@ class SegmentWorker:
             self._changed.notify_all()
 
     def _make_runner(self, spec: JobSpec) -> Any:
-        from vidrestore.pipeline.engines import EngineShelf
-
-        if self._shelf is None:
-            self._shelf = EngineShelf()
-        module, _, name = self._runner_name.partition(":")
-        make: Callable[..., Any] = getattr(import_module(module), name)
-        return make(spec, None, self._shelf)  # Ray shows a worker its own GPU as the first and only one
+        if self._make is None:
+            module, _, name = self._runner_name.partition(":")
+            self._make = getattr(import_module(module), name)()
+        return self._make(spec)
 
     def _next_segment(self) -> Segment | None:
         try:

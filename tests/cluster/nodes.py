@@ -1,0 +1,106 @@
+"""A real Ray cluster on this machine: every node has its own loopback address and raylet. Ended by recorded process ids only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+RAY = Path(sys.executable).parent / "ray"
+START_SECONDS = 60.0
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
+    """Wait for `condition`, or fail with `what`."""
+    stop = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < stop, f"{what} took more than {seconds:.0f} s"
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Cluster:
+    """A head without cores, and nodes to be added and killed."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="vr", dir="/tmp"))  # short: sockets have names of at most 107 bytes
+        self._nodes: dict[str, subprocess.Popen[bytes]] = {}
+        self._ended: list[psutil.Process] = []
+        port = free_port()
+        self.address = f"127.0.0.2:{port}"
+        self._start(
+            "127.0.0.2", "--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={self._folder}"
+        )
+        until(self._answers, "the start of the head")
+
+    def _answers(self) -> bool:
+        host, _, port = self.address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), 1).close()
+        except OSError:
+            return False
+        return True
+
+    def _start(self, ip: str, *options: str) -> None:
+        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
+        environment.pop("RAY_ADDRESS", None)
+        with (self._folder / f"{ip}.log").open("ab") as log:
+            self._nodes[ip] = subprocess.Popen(
+                [
+                    str(RAY), "start", f"--node-ip-address={ip}", "--block", "--disable-usage-stats",
+                    "--object-store-memory=78643200", "--include-log-monitor=false", *options,
+                ],
+                env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+
+    def add(self, ip: str, cpus: int = 1) -> None:
+        """Start a node; it is a member some seconds later."""
+        self._start(ip, f"--address={self.address}", f"--num-cpus={cpus}")
+
+    def members(self) -> list[str]:
+        """Addresses of the nodes that are alive. The caller has to be connected."""
+        import ray
+
+        return sorted(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"])
+
+    def wait_for(self, *ips: str) -> None:
+        """Until these nodes are members; one whose start has failed is started again, as an operator would."""
+        stop = time.monotonic() + START_SECONDS
+        while missing := [ip for ip in ips if ip not in self.members()]:
+            for ip in missing:
+                if self._nodes[ip].poll() is not None:
+                    self.add(ip)
+            logs = "".join((self._folder / f"{ip}.log").read_text(errors="replace")[-2000:] for ip in missing)
+            assert time.monotonic() < stop, f"{missing} did not join:\n{logs}"
+            time.sleep(0.1)
+
+    def kill(self, ip: str) -> None:
+        """End a node as a power cut would: all its processes at once, with SIGKILL."""
+        parent = psutil.Process(self._nodes[ip].pid)
+        processes = [parent, *parent.children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        for process in processes:
+            process.kill()
+        self._ended += processes
+        self._nodes.pop(ip).wait()
+
+    def close(self) -> None:
+        for ip in reversed(list(self._nodes)):
+            self.kill(ip)
+        psutil.wait_procs(self._ended, timeout=10)
+        shutil.rmtree(self._folder, ignore_errors=True)
