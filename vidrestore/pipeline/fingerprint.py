@@ -12,8 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import vidrestore
 from vidrestore.config import RunConfig
 from vidrestore.errors import MediaError, SourceMissingError
@@ -88,6 +86,8 @@ def make_key(
         SourceMissingError: a file is not there.
         MediaError: it cannot be read.
     """
+    import torch  # here, so that listing jobs does not wait for it
+
     parts = {
         INPUT: _hash_files(files, progress),
         ENGINES: ", ".join(name for name, _ in engines),

@@ -14,10 +14,9 @@ has no row is thrown away; what has one is believed only if size and SHA-256 are
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -39,7 +38,7 @@ from vidrestore.pipeline.job_folder import (
 )
 from vidrestore.pipeline.job_lock import HOLDER, LOCK, JobLock
 from vidrestore.pipeline.job_states import JOURNAL, JobState, read_jobs, recorded_output
-from vidrestore.pipeline.journal_store import RESUME, DamagedJournal, Store, segment_name
+from vidrestore.pipeline.journal_store import RESUME, DamagedJournal, Facts, Store, segment_name
 from vidrestore.pipeline.segment import SegmentDone
 
 __all__ = ["Facts", "JobState", "Journal", "has_finished_output", "job_folder", "read_jobs", "sweep"]
@@ -48,35 +47,6 @@ State = Literal["running", "stopped", "joining", "failed", "finished"]
 
 SET_ASIDE = "journal.damaged"
 ROLLBACK = f"{JOURNAL}-journal"
-
-
-class Facts(MutableMapping[str, Any]):
-    """Small values of the plan that JSON can hold; what is set is on the disk at once. `update` is one transaction."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._texts = {name: json.dumps(value) for name, value in store.facts().items()}
-
-    def __getitem__(self, name: str) -> Any:
-        return json.loads(self._texts[name])
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self.update({name: value})
-
-    def __delitem__(self, name: str) -> None:
-        del self._texts[name]
-        self._store.drop_fact(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._texts)
-
-    def __len__(self) -> int:
-        return len(self._texts)
-
-    def update(self, *others: Any, **values: Any) -> None:
-        new = dict(*others, **values)
-        self._store.set_facts(new)
-        self._texts |= {name: json.dumps(value) for name, value in new.items()}
 
 
 class Journal:

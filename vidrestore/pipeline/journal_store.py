@@ -11,7 +11,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from vidrestore.errors import DiskFullError, NotWritableError, StorageError
 from vidrestore.pipeline.fingerprint import Key
 from vidrestore.pipeline.segment import SegmentDone
 
-__all__ = ["RESUME", "DamagedJournal", "Store", "segment_name"]
+__all__ = ["RESUME", "DamagedJournal", "Facts", "Store", "segment_name"]
 
 APPLICATION = 0x7672_6A31
 SCHEMA = 1
@@ -67,7 +67,7 @@ class Store:
             with _explained(path):
                 connection.execute("PRAGMA journal_mode = DELETE")
                 connection.execute("PRAGMA synchronous = EXTRA")
-                if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                if not store._one("SELECT count(*) FROM sqlite_master"):
                     with store.transaction():
                         for table in _TABLES:
                             connection.execute(table)
@@ -125,7 +125,8 @@ class Store:
 
     def begin(self, output: str, key: Key) -> None:
         """Forget all, and begin a job."""
-        row = (output, json.dumps(key.parts), "running", "", time.time())
+        # In JSON, as a name may hold bytes that are no text.
+        row = (json.dumps(output), json.dumps(key.parts), "running", json.dumps(""), time.time())
         with self.transaction():
             for table in ("job", "facts", "segments"):
                 self._connection.execute(f"DELETE FROM {table}")
@@ -144,16 +145,16 @@ class Store:
             row = self._connection.execute("SELECT output, key FROM job").fetchone()
             if row is None:
                 return None
-            return str(row[0]), Key(tuple((str(name), str(value)) for name, value in json.loads(row[1])))
+            return str(json.loads(row[0])), Key(tuple((str(name), str(value)) for name, value in json.loads(row[1])))
 
     def state(self) -> tuple[str, str, float]:
         """(state, reason, seconds since 1970 of the last change)."""
         with self._sound_rows():
             row = self._connection.execute("SELECT state, reason, changed FROM job").fetchone()
-            return ("stopped", "", 0.0) if row is None else (str(row[0]), str(row[1]), float(row[2]))
+            return ("stopped", "", 0.0) if row is None else (str(row[0]), str(json.loads(row[1])), float(row[2]))
 
     def set_state(self, state: str, reason: str) -> None:
-        self._write("UPDATE job SET state = ?, reason = ?, changed = ?", (state, reason, time.time()))
+        self._write("UPDATE job SET state = ?, reason = ?, changed = ?", (state, json.dumps(reason), time.time()))
 
     def recorded(self) -> dict[str, Any] | None:
         """What `record` was given; None: nothing yet."""
@@ -216,7 +217,8 @@ class Store:
             self._connection.execute(statement, values)
 
     def _one(self, query: str) -> Any:
-        return self._connection.execute(query).fetchone()[0]
+        row = self._connection.execute(query).fetchone()
+        return None if row is None else row[0]
 
     @contextmanager
     def _sound_rows(self) -> Iterator[None]:
@@ -226,6 +228,35 @@ class Store:
                 yield
             except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
                 raise DamagedJournal("holds values that cannot be") from error
+
+
+class Facts(MutableMapping[str, Any]):
+    """Small values of the plan that JSON can hold; what is set is on the disk at once. `update` is one transaction."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._texts = {name: json.dumps(value) for name, value in store.facts().items()}
+
+    def __getitem__(self, name: str) -> Any:
+        return json.loads(self._texts[name])
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.update({name: value})
+
+    def __delitem__(self, name: str) -> None:
+        del self._texts[name]
+        self._store.drop_fact(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def update(self, *others: Any, **values: Any) -> None:
+        new = dict(*others, **values)
+        self._store.set_facts(new)
+        self._texts |= {name: json.dumps(value) for name, value in new.items()}
 
 
 def _segment(row: tuple[Any, ...], folder: Path) -> SegmentDone:
@@ -251,6 +282,8 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except sqlite3.ProgrammingError:  # a fault of ours, such as a closed journal: not to be told as the disk's
         raise
+    except UnicodeDecodeError as error:  # names of tables or texts in them that are none
+        raise DamagedJournal("is damaged") from error
     except sqlite3.Error as error:
         raise _translated(error, path) from error
 
