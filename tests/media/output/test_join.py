@@ -27,7 +27,7 @@ from vidrestore.errors import (
 )
 from vidrestore.media.input.probe import probe
 from vidrestore.media.output.mark import read_mark
-from vidrestore.media.output.packet_file import PacketReader
+from vidrestore.media.output.packet_file import PacketReader, Trailer
 from vidrestore.media.output.segment_encoder import SegmentEncoder
 
 Make = Callable[..., Path]
@@ -357,3 +357,44 @@ def test_the_order_of_the_end(make_clip: Make) -> None:
     with pytest.raises(VerificationError):
         work.join(segments, before_naming=refuse)
     assert not Path(work.target).exists() and sorted(work.folder.iterdir()) == sorted(segments)
+
+
+@pytest.mark.parametrize("codec", ["hevc", "av1", "vp9"])
+def test_segments_whose_pictures_are_all_left_out(make_clip: Make, codec: str) -> None:
+    stamps = [0, 2, 4, 100, 101, 102, 200]
+    source = make_clip("in.mkv", pts=stamps, time_base=Fraction(1, 1000), size=(128, 96))
+    work = work_of(source, "a.mkv", codec, cfr=True, frame_rate="10")
+    segments = work.encode_all(1)
+    assert [len(trailer_of(segment).pts) for segment in segments] == [0, 0, 1, 0, 0, 1, 1]
+    assert work.join(segments).frames == 3
+    assert judged(Path(work.target)) == (3, "")
+
+
+def trailer_of(segment: Path) -> Trailer:
+    with PacketReader(segment) as reader:
+        return reader.trailer
+
+
+def test_all_that_a_single_pass_copies_is_copied(make_clip: Make) -> None:
+    source = make_clip(
+        "in.mkv",
+        frames=50,
+        size=(128, 96),
+        audio=True,
+        rotation=90,
+        subtitles=[(200, 700, "Hello"), (900, 1500, "World")],
+        chapters=[(0, 1000, "One"), (1000, 2000, "Two")],
+        metadata={"title": "A drive", "comment": "old words"},
+    )
+    for name in ("a.mkv", "a.mp4"):
+        work = work_of(source, name, "h264")
+        report = work.join(work.encode_all(12))
+        single = Path(work.target).with_name("b" + name)
+        alike = work.single_pass(str(single))
+        here, there = probe(Path(work.target)), probe(single)
+        assert (here.metadata, here.chapters, here.display_matrix) == (there.metadata, there.chapters, there.display_matrix)
+        assert [(s.codec, s.language, s.disposition) for s in here.streams] == [
+            (s.codec, s.language, s.disposition) for s in there.streams
+        ]
+        assert (report.streams, report.chapters, report.notices) == (alike.streams, alike.chapters, alike.notices)
+        assert report.chapters == 2 and len(report.streams) == 2

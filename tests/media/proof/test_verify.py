@@ -121,12 +121,12 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, make_clip: Make, expected: l
 
 def test_a_failed_verification_leaves_nothing(make_clip: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vidrestore.config import EncodeConfig
-    from vidrestore.media.output import encode
+    from vidrestore.media.output import muxed_file
 
     def fail(*_: object, **__: object) -> VerifyReport:
         raise VerificationError("A frame is missing.")
 
-    monkeypatch.setattr(encode, "verify", fail)
+    monkeypatch.setattr(muxed_file, "verify", fail)
     info = probe(make_clip("in.mp4"))
     with pytest.raises(VerificationError), VideoWriter(tmp_path / "out.mp4", info, info.video, EncodeConfig()) as writer:
         for frame in VideoDecoder(info):

@@ -17,10 +17,6 @@ import av.error
 from vidrestore.config import RunConfig
 from vidrestore.errors import (
     EmptyVideoError,
-    FolderMissingError,
-    NotWritableError,
-    OutputExistsError,
-    SameFileError,
     UnsupportedStreamError,
     UsageError,
     VerificationError,
@@ -32,17 +28,14 @@ from vidrestore.media.input.sequence_source import decode_image
 from vidrestore.media.output.mark import image_comment, image_with_comment
 from vidrestore.media.output.own_check import compared, report
 from vidrestore.media.output.picture_sink import Intake, PictureSink, refuse_encoding, refuse_hdr, refuse_streams, words_lost
+from vidrestore.media.output.sequence_folder import WRITTEN, check_again, check_folder, sequence_target
 from vidrestore.media.output.target import JOINED, storage_error
 from vidrestore.media.proof.verify import VerifyReport
-from vidrestore.media.sequence import Pattern, is_folder
-from vidrestore.media.timecodes import NAME, OURS, read_timecodes, timecodes_text
+from vidrestore.media.sequence import Pattern
+from vidrestore.media.timecodes import NAME, read_timecodes, timecodes_text
 from vidrestore.types import ColorSpec, Frame, StreamInfo
 
 __all__ = ["WRITTEN", "SequencePlan", "SequenceSink", "check_folder", "plan_sequence", "sequence_target"]
-
-DEFAULT_NAME = "%06d.png"
-WRITTEN = {".png": "png", ".jpg": "mjpeg", ".jpeg": "mjpeg", ".tif": "tiff", ".tiff": "tiff"}
-"""Extensions of images that are written, and FFmpeg's encoders."""
 
 _PACKED = {("png", 8): ("rgb24", "rgba"), ("png", 16): ("rgb48be", "rgba64be")}
 _PACKED |= {("tiff", 8): ("rgb24", "rgba"), ("tiff", 16): ("rgb48le", "rgba64le")}
@@ -55,92 +48,6 @@ _OPTIONS = {
 }
 _SRGB_LIKE = frozenset({None, "bt709", "smpte170m", "bt470bg", "bt470m"})
 """Primaries that images without a tag stand for closely enough: BT.601's differ from sRGB's by less than can be seen."""
-
-
-def sequence_target(target: str | Path) -> tuple[Path, Pattern] | None:
-    """(folder, names) of an output that is a sequence: a pattern, or a folder that is there or is named with a slash at its end.
-
-    Raises:
-        UsageError: a pattern whose extension cannot be written.
-    """
-    name, path = str(target), Path(target)
-    pattern = Pattern.parse(path.name)
-    if pattern is not None:
-        extension = Path(pattern.suffix or "x").suffix.lower() or pattern.suffix.lower()
-        if extension not in WRITTEN:
-            raise UsageError(
-                f"{path.name} has no extension of an image that can be written.", f"Use one of {', '.join(sorted(WRITTEN))}."
-            )
-        return path.parent, pattern
-    if name.endswith(("/", os.sep)) or is_folder(path):
-        return path, _default_pattern()
-    return None
-
-
-def _default_pattern() -> Pattern:
-    pattern = Pattern.parse(DEFAULT_NAME)
-    assert pattern is not None
-    return pattern
-
-
-def check_folder(folder: Path, media: MediaInfo, overwrite: bool) -> None:
-    """Raise now what would keep a whole folder from getting its name after hours.
-
-    Raises:
-        SameFileError: it is the folder of the input.
-        OutputExistsError: there is something in the folder, and it may not be replaced.
-        FolderMissingError, NotWritableError: the folder around it.
-        UsageError: a folder that cannot be exchanged for another: where the shell is, or where a disk is mounted.
-    """
-    whole = folder.resolve()
-    try:
-        if whole.exists() and not whole.is_dir():
-            raise OutputExistsError(f"{folder} is a file, not a folder.", "Choose another name.")
-        if not whole.parent.is_dir():
-            raise FolderMissingError(f"There is no folder {whole.parent}.")
-        if not os.access(whole.parent, os.W_OK | os.X_OK):
-            raise NotWritableError(f"The folder {whole.parent} may not be written to.")
-        if not whole.exists():
-            return
-        if whole.samefile(Path.cwd()) or whole.is_mount():
-            raise UsageError(
-                f"{folder} is {'the current folder' if whole.samefile(Path.cwd()) else 'where a disk is mounted'}, which a whole "
-                "sequence cannot take the place of.",
-                "Give the images a folder of their own, such as frames/.",
-            )
-        if media.path.is_dir() and media.path.samefile(whole):
-            raise SameFileError(
-                f"The output {folder} is the folder of the input.", "Choose another folder; the source is never written to."
-            )
-        _check_content(whole, folder, overwrite)
-    except OSError as error:
-        raise storage_error(error, folder) from None
-
-
-def _check_content(whole: Path, folder: Path, overwrite: bool) -> None:
-    content = sorted(entry.name for entry in whole.iterdir())
-    if not content:
-        return
-    if not overwrite:
-        raise OutputExistsError(f"{folder} is there and not empty ({content[0]}).", "Choose another folder or add --overwrite.")
-    other = _not_ours(whole, content)
-    if other is not None:
-        raise OutputExistsError(
-            f"{folder} holds more than a sequence that vidrestore wrote ({other}), so it is not replaced.",
-            "Choose another folder.",
-        )
-
-
-def _not_ours(folder: Path, content: list[str]) -> str | None:
-    """The first thing in a folder that is not of a sequence written here; None if there is nothing else."""
-    stated = folder / NAME
-    if not stated.is_file() or OURS not in stated.read_text(encoding="utf-8", errors="replace").splitlines()[:3]:
-        return content[0]
-    for name in content:
-        image = Path(name).suffix.lower() in WRITTEN and any(character.isdigit() for character in name)
-        if name != NAME and not (image and (folder / name).is_file()):
-            return name
-    return None
 
 
 @dataclass(frozen=True)
@@ -380,7 +287,7 @@ class SequenceSink(PictureSink):
 
     def _commit(self) -> None:
         """Give the folder its name. One that is replaced steps aside first, and comes back if that fails."""
-        _check_again(self._whole, self._folder, self._overwrite)
+        check_again(self._whole, self._folder, self._overwrite)
         _flush_folder(self._pending)
         aside: Path | None = None
         if self._whole.is_dir() and any(self._whole.iterdir()):
@@ -398,14 +305,6 @@ class SequenceSink(PictureSink):
         _flush_folder(self._whole.parent)
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)
-
-
-def _check_again(whole: Path, folder: Path, overwrite: bool) -> None:
-    """What is under the name now may not be what was there hours ago."""
-    if whole.exists() and not whole.is_dir():
-        raise OutputExistsError(f"{folder} appeared while it was being written.")
-    if whole.is_dir():
-        _check_content(whole, folder, overwrite)
 
 
 def _flush_folder(folder: Path) -> None:
