@@ -60,6 +60,7 @@ class Store:
             DamagedJournal: it is none, was damaged, or has another version's form.
             StorageError: the disk refuses.
         """
+        _require_header(path)
         with _explained(path):
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         store = cls(path, connection)
@@ -273,6 +274,23 @@ def _segment(row: tuple[Any, ...], folder: Path) -> SegmentDone:
         notices=tuple(map(str, details["notices"])),
         damage=tuple(map(dict, details["damage"])),
     )
+
+
+def _require_header(path: Path) -> None:
+    """SQLite takes a file whose header is damaged in some places for one that may only be read, or for one with another log.
+
+    Raises:
+        DamagedJournal: it is neither empty nor begins as ours do (https://sqlite.org/fileformat2.html, bytes 0 to 19).
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(20)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise NotWritableError(f"{path} cannot be read: {error.strerror}.") from error
+    if header and (header[:16] != b"SQLite format 3\0" or header[18:] != b"\1\1"):
+        raise DamagedJournal("is damaged")
 
 
 @contextmanager
