@@ -19,7 +19,7 @@ import pytest
 from click.testing import Result
 
 from tests.cli.desk import PROGRAM, ROOT, Desk, tiny_engine, write_clip
-from vidrestore.media.output.encode import VideoWriter
+from vidrestore.media.output.segment_encoder import SegmentEncoder
 
 Refused = Callable[[Result | subprocess.CompletedProcess[str], int], str]
 
@@ -150,8 +150,8 @@ def limited(limits: str, *arguments: str | Path) -> subprocess.CompletedProcess[
 
 
 def test_full_disk(desk: Desk, refused: Refused) -> None:
-    """The kernel refuses to let any file grow beyond 20 kB, in the middle of encoding."""
-    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
+    """The kernel refuses to let any file grow beyond 40 kB, in the middle of encoding."""
+    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))"
     arguments = ("run", desk.source, "-o", desk.output.with_suffix(".mkv"), "--engine", "identity", "--codec", "ffv1")
     assert "space" in refused(limited(limit, *arguments), 6)
 
@@ -264,10 +264,10 @@ def test_interrupted(desk: Desk, refused: Refused, number: signal.Signals) -> No
 
 
 def test_an_unforeseen_fault_says_how_to_report_it(desk: Desk, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(writer: VideoWriter, frame: object) -> None:
+    def broken(encoder: SegmentEncoder, frame: object) -> None:
         raise LookupError("odd")
 
-    monkeypatch.setattr(VideoWriter, "write", broken)
+    monkeypatch.setattr(SegmentEncoder, "write", broken)
     assert "VIDRESTORE_DEBUG=1" in refused(desk.restore(), 1)
     monkeypatch.setenv("VIDRESTORE_DEBUG", "1")
     assert "Traceback" in desk.restore().stderr

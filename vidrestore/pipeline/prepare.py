@@ -115,7 +115,7 @@ def prepare(
     sink = check_sink(output, media, info, config, overwrite, comment)
     index = source.index(decode_options(config))
     if index is not None and not index:
-        raise EmptyVideoError(f"{address} has no frame in the part asked for.")
+        raise EmptyVideoError(f"{address} has not one picture in the part asked for.")
     return Prepared(address, source, output, config, engine, info, sink, index, engines_dir, overwrite)
 
 

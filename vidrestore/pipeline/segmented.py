@@ -191,7 +191,8 @@ class SegmentedRun:
                 self._in_work[number] = max(frames, self._in_work.get(number, 0))
                 self._tell()
 
-        self._tell()
+        if self._resumed:
+            self._tell()
         chosen: Any = pool if pool is not None else InlinePool(self._shelf, self._job.source, interrupts)
         total: int | None = chosen.run(
             self._spec(journal),
