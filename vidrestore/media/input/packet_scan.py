@@ -106,6 +106,8 @@ def _doubt_of_times(stamps: list[int], check: EntryCheck, media: MediaInfo) -> s
         return "some timestamps do not rise"
     if any(abs(stamp * media.video.time_base) > LATEST for stamp in (stamps[order[0]], stamps[order[-1]]) if order):
         return "its timestamps are impossible"
+    if check.leans_forward and media.container == "avi":
+        return "AVI does not store when pictures are shown"
     if check.open and check.leans_forward and all(one < other for one, other in pairwise(stamps)):
         return "its timestamps contradict the order of its pictures"
     return None

@@ -40,7 +40,7 @@ def _counts(file: BinaryIO, tables: dict[bytes, Box]) -> tuple[int, int]:
     sizes = struct.unpack(">I", _content(file, tables[b"stsz"] if b"stsz" in tables else tables[b"stz2"])[8:12])[0]
     chunks = struct.unpack(">I", _content(file, tables[b"stco"] if b"stco" in tables else tables[b"co64"])[4:8])[0]
     runs = [(first, count) for first, count, _ in struct.iter_unpack(">III", _entries(file, tables[b"stsc"], 12))]
-    ends = [*(first for first, _ in runs[1:]), chunks + 1]
+    ends = [*(first for first, _ in runs), chunks + 1][1:]  # a file in fragments has no runs, and no times either
     places = sum(max(0, min(end, chunks + 1) - first) * count for (first, count), end in zip(runs, ends, strict=True))
     return times, min(sizes, places)
 
