@@ -193,7 +193,7 @@ def _start(place: Place, runners: str) -> subprocess.Popen[bytes]:
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with _signals_blocked():
         return subprocess.Popen(
-            [python(), "-c", START, arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+            [python(), "-P", "-c", START, arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
         )
 
 

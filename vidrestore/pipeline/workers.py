@@ -377,7 +377,7 @@ class LocalPool:
             run.scheduler.ends_at(total)
         freed = run.scheduler.lost(worker.name)
         self._detach(run, worker)
-        if freed and total is None:
+        if freed:
             self._count_deaths(run, freed, "came back without a result", GO_ON)
 
     def _count_deaths(self, run: _Run, freed: Sequence[Segment], how: str, next_step: str) -> None:

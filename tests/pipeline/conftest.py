@@ -1,0 +1,7 @@
+"""Fixtures shared by tests of worker processes."""
+
+from __future__ import annotations
+
+from tests.pipeline.callers import pool
+
+__all__ = ["pool"]
