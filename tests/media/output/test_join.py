@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -311,6 +312,11 @@ def test_segments_of_other_settings_are_refused(make_clip: Make) -> None:
     segments = [work.encode(0, 6).path, other.encode(6, 6).path]
     with pytest.raises(DamagedSegmentError, match="other settings"):
         work.join(segments)
+    grid = work_of(source, "a.mp4", "h264", cfr=True)
+    assert grid.origin == 0
+    grid.origin = Fraction(1, 25)
+    with pytest.raises(DamagedSegmentError, match="other settings"):
+        grid.join(grid.encode_all(6))
     kept = Work(str(source), str(source.with_name("a.gif")), {})
     with pytest.raises(DamagedSegmentError, match="another kind"):
         kept.join(segments)
@@ -398,3 +404,14 @@ def test_all_that_a_single_pass_copies_is_copied(make_clip: Make) -> None:
         ]
         assert (report.streams, report.chapters, report.notices) == (alike.streams, alike.chapters, alike.notices)
         assert report.chapters == 2 and len(report.streams) == 2
+
+
+def test_segments_of_several_jobs_in_threads_at_once(make_clip: Make) -> None:
+    source = make_clip("in.mkv", frames=24, size=(128, 96))
+    works = [work_of(source, f"{codec}.mkv", codec) for codec in ("h264", "hevc", "av1", "vp9", "ffv1", "prores")]
+    alone = [segment.read_bytes() for work in works for segment in work.encode_all(6)]
+    with ThreadPoolExecutor(6) as pool:
+        parts = list(pool.map(lambda work: work.encode_all(6), works))
+        assert [segment.read_bytes() for segments in parts for segment in segments] == alone
+        reports = list(pool.map(lambda pair: pair[0].join(pair[1]), zip(works, parts, strict=True)))
+    assert [report.frames for report in reports] == [24] * 6

@@ -173,7 +173,7 @@ def _join_packets(
     plan = _muxed_plan(target, media, info, config, comment)
     file = MuxedFile(plan, overwrite, folder)
     try:
-        sum_up = _place_all(file, segments)
+        sum_up = _place_all(file, segments, config.cfr)
         for record, packet, duration in _packets(file, segments, sum_up):
             file.mux(_with_side_data(packet, record), duration)
             told.one()
@@ -200,11 +200,12 @@ class _Sum:
         self.notices: tuple[str, ...] = ()
 
 
-def _place_all(file: MuxedFile, segments: Sequence[Path]) -> _Sum:
-    """Give every picture its pts in the file; refuses segments that another encoder made."""
+def _place_all(file: MuxedFile, segments: Sequence[Path], constant: bool) -> _Sum:
+    """Give every picture its pts in the file; refuses segments that another encoder made, or for another grid."""
     total = _Sum()
     picture = file.plan.picture
     written = file.stream.codec_context.extradata or b""
+    begin = file.shift if constant else Fraction(0)
     index = 0
     for path in segments:
         trailer = _trailer(path)
@@ -213,7 +214,7 @@ def _place_all(file: MuxedFile, segments: Sequence[Path]) -> _Sum:
             continue
         there = (trailer.codec, trailer.width, trailer.height, trailer.pixel_format, trailer.time_base, trailer.extradata)
         here = (picture.encoding.encode.codec, picture.info.width, picture.info.height, picture.encoding.pixel_format)
-        if there != (*here, picture.info.time_base, written):
+        if there != (*here, picture.info.time_base, written) or trailer.origin != begin:
             raise DamagedSegmentError(f"The segment {path} was encoded with other settings, or by another version.")
         for pts in trailer.pts:
             file.place(trailer.origin + pts * trailer.time_base, index, trailer.time_base)
