@@ -71,6 +71,19 @@ def run(output: Path, segments: int, key: Key = KEY) -> int:
         return resumed
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def begun(output: Path, segments: int, key: Key = KEY) -> None:
+    """A run that stopped after so many segments."""
+    with Journal.open(str(output), key) as journal:
+        journal.facts.update(segments=9, frames=9 * FRAMES)
+        for number in range(segments):
+            journal.commit(write_part(journal, number))
+        journal.set_state("stopped", "Somebody wanted it.")
+
+
 def kill_at(point: str, visit: int) -> None:
     """End this process without a word when it comes to `point` for the `visit`-th time."""
     visits = 0
