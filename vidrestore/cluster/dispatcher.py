@@ -228,6 +228,7 @@ class Dispatcher:
             self._lose(worker, error)
             return
         if worker.dying:
+            self._listen(worker)  # until its death is told
             return
         if not worker.ready:
             worker.ready = True

@@ -102,11 +102,13 @@ class RayPool:
         job = ClusterJob(spec, wanted, Scheduler(list(wanted.values())))
         try:
             self._dispatcher.add(job, nodes)
-            self._serve(job, part_path, on_done, on_progress, stopping)
+            over = self._serve(job, part_path, on_done, on_progress, stopping)
         except BaseException:
             self._dispatcher.abandon(job)
             _wait_for_the_end(job)
             raise
+        if over.error is not None:
+            raise over.error
 
     def close(self) -> None:
         """End the workers and leave the cluster, which goes on. Harmless when called again."""
@@ -129,7 +131,7 @@ class RayPool:
         on_done: Callable[[SegmentDone], None],
         on_progress: Callable[[str, int, int], None],
         stopping: Callable[[], bool],
-    ) -> None:
+    ) -> Over:
         told_to_stop = False
         while True:
             if not told_to_stop and stopping():
@@ -150,9 +152,7 @@ class RayPool:
             elif isinstance(message, Progressed):
                 on_progress(message.worker, message.number, message.frames)
             elif isinstance(message, Over):
-                if message.error is not None:
-                    raise message.error
-                return
+                return message
 
 
 def _take_in(message: Done, on_done: Callable[[SegmentDone], None]) -> None:
