@@ -5,14 +5,20 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.media.conftest import DATA
-from vidrestore.errors import DamagedVideoError, EmptyVideoError
+from tests.media.conftest import DATA, picture
+from vidrestore.errors import DamagedVideoError, EmptyVideoError, MediaError, NotAVideoError
+from vidrestore.media import write_image
+from vidrestore.media.input.entries import entry_check
 from vidrestore.media.input.picture_decoder import DecodeOptions, Window
 from vidrestore.media.input.probe import probe
 from vidrestore.media.input.source import Source, open_source
@@ -73,7 +79,7 @@ def test_real_files(real: Callable[[str], Path], name: str) -> None:
     large = source.media.video.width * source.media.video.height > 700_000
     options = DecodeOptions(duration=4.0) if large else DecodeOptions()
     indexed = hold_to_it(source, options, places=7)
-    told_nothing = name.endswith((".264", ".265", ".gif", "transparent.webm", "bitmap.mp4"))
+    told_nothing = name.endswith((".264", ".265", ".gif", "transparent.webm", "bitmap.mp4", "mzimmer_night_1080p.mp4"))
     assert indexed != told_nothing
 
 
@@ -234,3 +240,83 @@ def test_files_are_all_that_is_read(make_clip: Make, tmp_path: Path) -> None:
     path = make_clip()
     assert open_source(path).files == (path,)
     assert probe(path).path == path
+
+
+def test_a_change_of_format_is_met_by_who_enters_behind_it(ffmpeg: Judge, tmp_path: Path) -> None:
+    for name, layout in (("a", "rgb24"), ("b", "gray")):
+        ffmpeg(*MOVING, "-c:v", "png", "-pix_fmt", layout, "-frames:v", "10", tmp_path / f"{name}.mov")
+    packets = []
+    for name in "ab":
+        with av.open(str(tmp_path / f"{name}.mov")) as container:
+            packets += [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    with av.open(str(tmp_path / "a.mov")) as first, av.open(str(tmp_path / "both.mov"), "w") as out:
+        stream = out.add_stream_from_template(first.streams.video[0])
+        for number, data in enumerate(packets):
+            packet = av.Packet(data)
+            packet.pts = packet.dts = number
+            packet.duration, packet.time_base, packet.stream, packet.is_keyframe = 1, Fraction(1, 25), stream, True
+            out.mux(packet)
+    source = open_source(tmp_path / "both.mov")
+    index = source.index()
+    assert index is not None and len(index) == 20
+    assert len(decoded(source, DecodeOptions(), Window(0, index[0], index[10]))) == 10
+    for window in (None, Window(10, index[10]), Window(10)):
+        with pytest.raises(MediaError, match="at frame 10 "):
+            decoded(source, DecodeOptions(), window)
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_image_sequences(tmp_path: Path, stated: bool) -> None:
+    for number in range(9):
+        write_image(tmp_path / f"{number:04d}.png", picture(number, 24, 16))
+    if stated:
+        (tmp_path / "timecodes.txt").write_text("# timestamp format v2\n" + "".join(f"{40 * n + n * n}\n" for n in range(9)))
+    source = open_source(tmp_path)
+    assert hold_to_it(source, DecodeOptions()) and hold_to_it(source, DecodeOptions(start=0.1, duration=0.2))
+    assert len(source.files) == 9 + stated and all(file.is_file() for file in source.files)
+    (tmp_path / "0003.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    source = open_source(tmp_path)
+    with pytest.raises(DamagedVideoError, match="Frame 3 "):
+        decoded(source, DecodeOptions(), Window(2, source.media.pts[2]))  # type: ignore[attr-defined]
+    assert not hold_to_it(source, DecodeOptions(on_damage="conceal"))
+
+
+def test_y4m(ffmpeg: Judge, tmp_path: Path) -> None:
+    ffmpeg(*MOVING, "-pix_fmt", "yuv420p", tmp_path / "in.y4m")
+    source = open_source(tmp_path / "in.y4m")
+    assert hold_to_it(source, DecodeOptions()) and hold_to_it(source, DecodeOptions(start=0.5, duration=1.0))
+    assert source.files == (tmp_path / "in.y4m",)
+    content = (tmp_path / "in.y4m").read_bytes()
+    (tmp_path / "in.y4m").write_bytes(content[:-100])
+    source = open_source(tmp_path / "in.y4m")
+    assert source.index(DecodeOptions()) is None
+    assert not hold_to_it(source, DecodeOptions(on_damage="conceal"))
+
+
+@given(
+    st.binary(max_size=200), st.sampled_from(["h264", "hevc", "av1", "vp8", "vp9", "mjpeg", "mpeg2video", "ffv1"]), st.booleans()
+)
+def test_no_bytes_are_too_odd_to_be_looked_at(data: bytes, codec: str, key: bool) -> None:
+    for head in (b"", b"\1", b"\0\0\1", b"\0\0\1\x67", b"\xff\xd8\xff"):
+        stream = SimpleNamespace(
+            codec_context=SimpleNamespace(
+                codec=SimpleNamespace(canonical_name=codec), extradata=head + data, pix_fmt="yuv420p", has_b_frames=1
+            )
+        )
+        check = entry_check(stream)  # type: ignore[arg-type]
+        for _ in range(2):
+            check.see(SimpleNamespace(is_keyframe=key), head + data)  # type: ignore[arg-type]
+
+
+def test_a_recording_that_was_never_finished_is_told_as_such(make_clip: Make, tmp_path: Path) -> None:
+    content = make_clip().read_bytes()
+    at = content.index(b"moov") - 4
+    for name, short in (("stopped.mp4", content[:at]), ("earlier.mp4", content[: at - 50])):
+        (tmp_path / name).write_bytes(short)
+        with pytest.raises(NotAVideoError, match=r"its index \(moov\) is missing") as caught:
+            probe(tmp_path / name)
+        assert "untrunc" in str(caught.value)
+    (tmp_path / "noise.mp4").write_bytes(b"\0\0\0\x10abcd" + bytes(400))
+    with pytest.raises(MediaError) as other:
+        probe(tmp_path / "noise.mp4")
+    assert "moov" not in str(other.value)

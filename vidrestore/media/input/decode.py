@@ -165,6 +165,9 @@ class VideoDecoder(PictureDecoder):
     def _delivery(self) -> Iterator[_Shown]:
         """The pictures of the range, each checked; damage stops here or is listed."""
         self._delivered, self._layout = self._begin - self._passing, None
+        if self._window is not None and self._window.first_pts is not None:
+            # Who entered just behind a change would not see it: the pictures before it are another's.
+            self._layout = *self.media.coded_size, self.info.pixel_format.replace("yuvj", "yuv")
         self._damage.clear()
         leaning: _Shown | None = None
         for shown in self._shown():

@@ -165,6 +165,7 @@ class _NalCheck(EntryCheck):
                     if kind == _FILM_GRAIN:
                         return "film grain depends on all pictures before"
         slices = [unit for unit in units if (self._kind(unit) < 32 if self._hevc else 1 <= self._kind(unit) <= 5)]
+        slices = [unit for unit in slices if len(unit) > 2]
         if not slices:
             return "a packet holds no picture"
         if self._hevc:
@@ -282,7 +283,7 @@ def _obus(data: bytes) -> list[tuple[int, bytes]]:
         kind, extension, sized = data[at] >> 3 & 15, data[at] >> 2 & 1, data[at] >> 1 & 1
         at += 1 + extension
         size, shift = 0, 0
-        while sized and at < len(data):
+        while sized and at < len(data) and shift < 56:  # leb128: 8 bytes at most
             byte = data[at]
             size, shift, at = size | (byte & 127) << shift, shift + 7, at + 1
             if byte < 128:

@@ -38,6 +38,7 @@ from vidrestore.media.input.limits import (
     container_options,
 )
 from vidrestore.media.input.media_info import Chapter, MediaInfo, StreamSummary
+from vidrestore.media.input.sample_tables import lacks_index
 from vidrestore.media.input.truncation import find_truncation
 from vidrestore.types import ColorSpec, StreamInfo
 
@@ -122,6 +123,12 @@ def _unreadable(path: Path, address: str, error: Exception) -> MediaError:
     if head.startswith(_PLAYLISTS):
         return NotAVideoError(
             f"{path} is a playlist: it names other files or addresses, which are not opened.", "Give the video itself."
+        )
+    if lacks_index(path):
+        return NotAVideoError(
+            f"{path} is no video that can be read: the file is not finished, its index (moov) is missing.",
+            "It was cut off while being recorded or copied: copy it again, or rebuild the index with a repair tool (such as "
+            "untrunc) and a whole file of the same camera.",
         )
     return NotAVideoError(f"{path} is no video that can be read ({_reason(error)}).")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["counted_samples"]
+__all__ = ["counted_samples", "lacks_index"]
 
 _LARGEST_TABLE = 1 << 28
 """Bytes of one table that are read: a day at 1000 pictures a second, each of another duration, takes 700 MB; none does."""
@@ -33,6 +33,24 @@ def counted_samples(path: Path, track: int) -> tuple[int, int] | None:
             return None if tables is None else _counts(file, tables)
         except (struct.error, KeyError, OverflowError):
             return None
+
+
+def lacks_index(path: Path) -> bool:
+    """Whether a file begins as mp4 and mov do and has media in it, but not the index that is written last (moov)."""
+    with path.open("rb") as file:
+        begin = file.read(8)[4:]
+        if begin not in (b"ftyp", b"mdat", b"wide"):
+            return False
+        size = path.stat().st_size
+        whole = {name for name, _, _ in _boxes(file, (b"", 0, size), None)}
+        return not whole & {b"moov", b"moof"} and not _cut_box(file, size, b"moov")
+
+
+def _cut_box(file: BinaryIO, size: int, wanted: bytes) -> bool:
+    """Whether the last box, which the file may be cut in, is a `wanted` one."""
+    at = max((end for _, _, end in _boxes(file, (b"", 0, size), None)), default=0)
+    file.seek(at + 4)
+    return file.read(4) == wanted
 
 
 def _counts(file: BinaryIO, tables: dict[bytes, Box]) -> tuple[int, int]:

@@ -36,6 +36,7 @@ from vidrestore.types import ColorSpec, Frame, StreamInfo
 __all__ = ["Y4mDecoder", "Y4mSource", "is_y4m"]
 
 DEFAULT_RATE = "25"
+_LONGEST_LINE = 4096
 _CUT_SHORT = "the stream ends in the middle of it"
 _OUT_OF_STEP = "what follows is no picture of a y4m stream"
 
@@ -180,7 +181,7 @@ def _measure(file: io.BufferedReader, header: Header) -> _Extent:
     """Walk over the pictures' first lines; what is out of step is left for the decoder to report."""
     end, frames = os.fstat(file.fileno()).st_size, 0
     while True:
-        line = file.readline(4096)
+        line = file.readline(_LONGEST_LINE)
         if not line:
             return _Extent(frames)
         if not line.startswith(b"FRAME") or not line.endswith(b"\n"):
@@ -300,8 +301,20 @@ class Y4mDecoder(PictureDecoder):
         """Index in the job of picture `number` of the stream."""
         return number - (self._first or 0) + self._begin - self._passing
 
+    def _leap(self) -> int:
+        """Go past the pictures that are not asked for, in a file that is known to be whole; returns the next one's number."""
+        source, wanted = self._source, (self._first or 0) + self._passing
+        whole = self.media.video.frames is not None and self.media.damaged_from is None
+        if self._deinterlace or not whole or not isinstance(source, io.BufferedReader):
+            return 0
+        number = 0
+        while number < wanted and source.readline(_LONGEST_LINE).endswith(b"\n"):
+            source.seek(self._header.picture_bytes, os.SEEK_CUR)
+            number += 1
+        return number
+
     def _pictures(self) -> Iterator[_Shown]:
-        tagger, number = Tagger(self._header), 0
+        tagger, number = Tagger(self._header), self._leap()
         while self._end is None or number < self._end:
             try:
                 samples = read_frame(self._source, self._header)
