@@ -15,7 +15,7 @@ from vidrestore.config import RunConfig
 from vidrestore.errors import InterruptedJob, VidrestoreError
 from vidrestore.media.output.target import storage_error
 from vidrestore.pipeline.batch_rows import BatchProgress, BatchResult, Row, done_entry, measure
-from vidrestore.pipeline.batch_survey import Survey
+from vidrestore.pipeline.batch_survey import Survey, settings_key
 from vidrestore.pipeline.engines import EngineShelf
 from vidrestore.pipeline.gather import Item
 from vidrestore.pipeline.interrupts import Interrupts
@@ -80,7 +80,8 @@ class Batch:
         Raises:
             EngineError: an engine that the settings name is missing or broken.
         """
-        survey = Survey(self._folder, self._config, self._engines_dir, self._overwrite, self._fresh)
+        key = settings_key(self._config, self._engines_dir)
+        survey = Survey(self._folder, key, self._config, self._overwrite, self._fresh)
         for row in self.rows:
             survey.settle(row)
         return BatchResult(tuple(self.rows), time.perf_counter() - self._began)
@@ -102,6 +103,7 @@ class Batch:
             StorageError: the folder or its record cannot be written.
         """
         self._watch = watch
+        self._key = settings_key(self._config, self._engines_dir)
         with BatchRecord(self._folder) as record, Interrupts(1, self._note) as interrupts:
             self._record, self._interrupts = record, interrupts
             try:
@@ -123,8 +125,7 @@ class Batch:
     # What there is to do --------------------------------------------------------------------------
 
     def _survey(self) -> None:
-        survey = Survey(self._folder, self._config, self._engines_dir, self._overwrite, self._fresh, self._record)
-        self._settings = survey.key.digest
+        survey = Survey(self._folder, self._key, self._config, self._overwrite, self._fresh, self._record)
         for row in self.rows:
             if self._stopping():
                 break
@@ -216,7 +217,7 @@ class Batch:
         row.state = "working"
         target = place_of(row.item.output)
         before, there = Mark.of(place_of(row.item.source)), Mark.of(target)
-        entry = Entry(row.item.name, row.source, "working", settings=self._settings)
+        entry = Entry(row.item.name, row.source, "working", settings=self._key.digest)
         if before is not None:
             entry = replace(entry, input_size=before.size, input_mtime_ns=before.mtime_ns)
         if there is not None:
@@ -234,11 +235,11 @@ class Batch:
         target = Mark.of(place_of(row.item.output), digest=True)
         if before is None or source is None or target is None or replace(source, sha256="") != before:
             return
-        self._record.put([done_entry(row, self._settings, source, target)])
+        self._record.put([done_entry(row, self._key.digest, source, target)])
 
     def _tell_record(self, row: Row) -> None:
         try:
-            self._record.put([Entry(row.item.name, row.source, row.state, row.reason, row.exit_code, self._settings)])
+            self._record.put([Entry(row.item.name, row.source, row.state, row.reason, row.exit_code, self._key.digest)])
         except VidrestoreError as error:
             # The disk is full, perhaps: the reason that counts is the one the file has already.
             row.notices = (*row.notices, error.message)

@@ -152,11 +152,11 @@ def measure(rows: Sequence[Row], seconds: float, surveyed: bool, stopping: bool)
     average = sum(known) / len(known) if known else 0.0
     finished = total = fresh = 0.0
     for row in to_do:
-        whole = row.work if row.work is not None else average
         restored = float(row.frames * row.pixels)
-        finished += whole if row.state == "done" else min(restored, whole)
         # A header may promise fewer pictures than there are.
-        total += max(whole, restored)
+        whole = max(restored, row.work if row.work is not None else average)
+        finished += whole if row.state == "done" else restored
+        total += whole
         fresh += (row.frames - row.resumed) * row.pixels
     left = None
     if fresh > 0 and seconds >= TRUST_SECONDS and not stopping:

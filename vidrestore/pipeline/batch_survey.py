@@ -28,30 +28,27 @@ class Survey:
 
     Args:
         folder: the output folder.
-        config, engines_dir: what the files would be restored with.
+        key: of the settings, see `settings_key`.
+        config: the settings.
         overwrite, fresh: see `Batch`.
         record: to write to; None: only look.
-
-    Raises:
-        EngineError: an engine that the settings name is missing or broken.
     """
 
     def __init__(
         self,
         folder: Path,
+        key: Key,
         config: RunConfig,
-        engines_dir: Path | None,
         overwrite: bool,
         fresh: bool,
         record: BatchRecord | None = None,
     ) -> None:
-        self.key = settings_key(config, engines_dir)
-        self._config, self._overwrite, self._fresh, self._record = config, overwrite, fresh, record
+        self._key, self._config, self._overwrite, self._fresh, self._record = key, config, overwrite, fresh, record
         if record is None:
             found = read_record(folder)
             self._entries, self._keys = {entry.name: entry for entry in found.entries}, found.keys
         else:
-            record.put_settings(self.key)
+            record.put_settings(self._key)
             self._entries, self._keys = record.entries(), record.keys()
 
     def settle(self, row: Row) -> None:
@@ -85,10 +82,10 @@ class Survey:
 
     def _why_not_done(self, entry: Entry, source: Path, output: Path) -> str:
         """Why a recorded output is not what was asked for; empty: it is."""
-        if entry.settings != self.key.digest:
+        if entry.settings != self._key.digest:
             before = self._keys.get(entry.settings)
-            what = " and ".join(self.key.differences(before)) if before is not None else "other settings"
-            return f"it was made with other settings: {what}"
+            what = " and ".join(self._key.differences(before)) if before is not None else "other settings"
+            return f"it was made otherwise; what differs: {what}"
         if not entry.input.fits(source, by_content=entry.source != str(source.absolute())):
             return "it was made of another file, or its source has changed since"
         return "" if entry.output.fits(output) else "it was changed since it was written"
@@ -99,7 +96,7 @@ class Survey:
         It was in work with these settings where nothing had been, its job was cleared up, which is the last that a job does,
         and it is held against its source as `vidrestore verify` does.
         """
-        begun = entry.state == "working" and entry.settings == self.key.digest and entry.output == Mark(0, 0)
+        begun = entry.state == "working" and entry.settings == self._key.digest and entry.output == Mark(0, 0)
         if not begun or job_folder(row.item.output).exists() or not entry.input.fits(source):
             return False
         config = self._config
@@ -123,7 +120,7 @@ class Survey:
             return False
         row.frames = report.frames
         if self._record is not None:
-            self._record.put([done_entry(row, self.key.digest, before, after)])
+            self._record.put([done_entry(row, self._key.digest, before, after)])
         return True
 
     def _probe(self, row: Row) -> None:
