@@ -25,7 +25,8 @@ def content(number: int) -> bytes:
 class SlowRunner:
     """`comment` is JSON: `seconds` a frame; segments that `fail`, `break`, `die`; that `die_once` or `hang_once`.
 
-    A file `hurry` in the job's folder makes what follows quick. Each leaves in the job's folder a file `started-SEGMENT-PID` when it begins.
+    A file `hurry` in the job's folder makes what follows quick. Each segment leaves a file `started-SEGMENT-PID` there when it
+    begins.
     """
 
     def __init__(self, spec: JobSpec) -> None:

@@ -15,7 +15,7 @@ from tests.cluster.nodes import Cluster, until
 from tests.cluster.recorder import FRAMES, RUNNER, Recorder
 from tests.cluster.slow_runner import alive, started
 from vidrestore.cluster.pool import RayPool
-from vidrestore.errors import ClusterError, DamagedVideoError, RuntimeFailure
+from vidrestore.errors import ClusterError, DamagedVideoError, InterruptedJob, RuntimeFailure
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -144,3 +144,10 @@ def test_what_a_node_cannot_see_is_told_before_any_work(pool: RayPool, job: Reco
 def test_gpus_that_no_node_has(pool: RayPool, job: Recorder) -> None:
     with pytest.raises(ClusterError, match="No node of the cluster has a GPU"):
         job.run(pool, job.spec(device="cuda"), 2)
+
+
+def test_a_pool_that_is_closed_ends_its_jobs(pool: RayPool, job: Recorder) -> None:
+    second = RayPool(runner=RUNNER)
+    job.on_progress = second.close
+    with pytest.raises(InterruptedJob):
+        job.run(second, job.spec(seconds=0.5), 4)

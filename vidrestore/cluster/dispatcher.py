@@ -18,7 +18,7 @@ from typing import Any
 from vidrestore.cluster.connection import Connection, Node
 from vidrestore.cluster.work import ClusterJob, Done, Give, Need, Over, Progressed, Worker
 from vidrestore.cluster.worker import Events, SegmentWorker
-from vidrestore.errors import ClusterError, RuntimeFailure, StorageError, VidrestoreError
+from vidrestore.errors import ClusterError, InterruptedJob, RuntimeFailure, StorageError, VidrestoreError
 from vidrestore.pipeline.segment import JobSpec, Segment
 
 __all__ = ["DEATH_SECONDS", "Dispatcher"]
@@ -112,13 +112,15 @@ class Dispatcher:
                 if message is None:
                     break
                 message()
+            reason: BaseException = InterruptedJob("The connection to the cluster was closed; what is done is kept.")
         except BaseException as error:  # a fault of ours must not leave callers waiting for ever
-            for job in (*self._jobs, *self._ending):
-                job.outbox.put(Over(job.error or error))
+            reason = error
             raise
         finally:
             for worker in self._workers.values():
                 self._kill(worker)
+            for job in (*self._jobs, *self._ending):
+                job.outbox.put(Over(job.error or reason))
 
     @property
     def _busy(self) -> bool:

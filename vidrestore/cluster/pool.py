@@ -77,7 +77,7 @@ class RayPool:
         on_done: Callable[[SegmentDone], None],
         on_progress: Callable[[str, int, int], None],
         stopping: Callable[[], bool],
-    ) -> None:
+    ) -> int | None:
         """Restore segments; returns when every one is done, or `stopping` and what was in flight is done.
 
         Args:
@@ -90,14 +90,18 @@ class RayPool:
 
         All four are called in the caller's thread.
 
+        Returns:
+            None: a source with an index says itself how many pictures it has.
+
         Raises:
+            InterruptedJob: the pool was closed meanwhile.
             ClusterError: a node that cannot see or do what the job needs; no node that can; none left.
             RuntimeFailure: a segment that brought down one worker after another.
             VidrestoreError: the first failure of a worker; the job's others are ended.
         """
         wanted = {segment.number: segment for segment in segments}
         if not wanted:
-            return
+            return None
         nodes = self._able(spec)
         job = ClusterJob(spec, wanted, Scheduler(list(wanted.values())))
         try:
@@ -109,9 +113,10 @@ class RayPool:
             raise
         if over.error is not None:
             raise over.error
+        return None
 
     def close(self) -> None:
-        """End the workers and leave the cluster, which goes on. Harmless when called again."""
+        """End the workers and leave the cluster, which goes on; runs in other threads raise InterruptedJob. Harmless again."""
         self._dispatcher.close()
         self._connection.close()
 
