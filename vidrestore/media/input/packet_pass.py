@@ -103,7 +103,7 @@ class PacketPass:
         packets = self._packets(container, stream, ledger)
         entry: int | None = None
         if moment is not None:
-            key = self._enter(container, stream, packets, moment - margin)
+            key = self._enter(container, stream, packets, moment, margin)
             entry = None if key is None else key.pts if key.pts is not None else key.dts
             if key is None or entry is None or entry > moment:
                 return
@@ -133,14 +133,20 @@ class PacketPass:
         stream: av.VideoStream,
         packets: Iterator[av.Packet[av.VideoStream]],
         moment: int,
+        margin: int,
     ) -> av.Packet[av.VideoStream] | None:
-        """The first key packet that a seek to `moment` leads to; None if there is no way to seek."""
+        """The first key packet that a seek to `margin` before `moment` leads to; None if there is none, or no way to seek."""
         try:
-            container.seek(moment, stream=stream, backward=True)
+            container.seek(moment - margin, stream=stream, backward=True)
         except (av.error.FFmpegError, OverflowError):  # OverflowError: a moment beyond all timestamps
             _log.info("%s cannot seek; decoding from its beginning", self._media.path)
             return None
-        return next((packet for packet in packets if packet.is_keyframe), None)
+        for packet in packets:
+            if packet.is_keyframe:
+                return packet
+            if packet.dts is not None and packet.dts > moment:  # all that follow are shown later
+                return None
+        return None
 
     def _matched(self, packets: Iterator[av.Packet[av.VideoStream]], decoder: Decoder, ledger: Ledger) -> Iterator[list[Slot]]:
         """Every packet through the decoder, every picture through the ledger: what is settled by each packet."""
