@@ -1,0 +1,1 @@
+"""Jobs that cannot be lost: proofs and costs."""
