@@ -19,7 +19,7 @@ from vidrestore.errors import EmptyVideoError, InterruptedJob, OutputExistsError
 from vidrestore.pipeline.engines import EngineShelf, blends
 from vidrestore.pipeline.faults import memory_guard
 from vidrestore.pipeline.interrupts import Interrupts
-from vidrestore.pipeline.journal import has_finished_output
+from vidrestore.pipeline.journal import has_finished_output, sweep
 from vidrestore.pipeline.machine import peak_memory
 from vidrestore.pipeline.outcome import Outcome
 from vidrestore.pipeline.plan import EngineSummary, Plan, Progress, Result, check_space, estimate_bytes
@@ -209,6 +209,7 @@ class Job:
             return self._opened(self._overwrite)
         except OutputExistsError:
             if not has_finished_output(self.output):
+                sweep(self.output)  # of a run that was killed as it cleaned up
                 raise
             # The output may be this very job's, of a run that was killed before it could clear up: the run will tell.
             return self._opened(True)

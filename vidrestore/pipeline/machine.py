@@ -8,7 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
-__all__ = ["available_cores", "load_average", "peak_memory", "processor_name", "return_free_memory"]
+__all__ = ["available_cores", "load_average", "peak_memory", "processor_kind", "processor_name", "return_free_memory"]
 
 
 def available_cores() -> int:
@@ -54,3 +54,14 @@ def processor_name() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def processor_kind(device: str) -> str:
+    """What can change the bits of an engine's result from one machine to another: the GPU's model, or the CPU's instructions."""
+    import torch
+
+    from vidrestore.runtimes import runtime_class
+
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"CPU {torch.backends.cpu.get_cpu_capability()}, {runtime_class('torch').native_precision(device)}"

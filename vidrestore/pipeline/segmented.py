@@ -25,6 +25,7 @@ from vidrestore.pipeline.fingerprint import Key, Stamp, digest_of, make_key
 from vidrestore.pipeline.inline_pool import InlinePool, unindexed_segments
 from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.journal import Journal
+from vidrestore.pipeline.machine import processor_kind
 from vidrestore.pipeline.outcome import Outcome
 from vidrestore.pipeline.plan import Progress, Seconds
 from vidrestore.pipeline.prepare import Prepared
@@ -117,7 +118,10 @@ class SegmentedRun:
     def _key(self) -> Key:
         job = self._job
         engines = [(card.id, card_digest(card)) for card in job.engine.cards]
-        extra = {"the output's format": f"{job.sink.container} {job.sink.codec} {job.sink.pixel_format}"}
+        extra = {
+            "output's format": f"{job.sink.container} {job.sink.codec} {job.sink.pixel_format}",
+            "processor": processor_kind(job.config.device),
+        }
         return make_key(job.source.files, job.config, engines, extra)
 
     def _refuse_changed(self, stamp: Stamp) -> None:
