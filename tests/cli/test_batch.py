@@ -239,6 +239,16 @@ def test_subfolders_are_mirrored(desk: Desk) -> None:
     assert [(row["output"], row["state"]) for row in told] == [("a/x.mkv", "done"), ("b/deep/x.mkv", "done")]
 
 
+def test_one_more_file_for_the_folder_of_a_batch(desk: Desk) -> None:
+    """It is not taken for a sequence of images that replaces the folder, whatever is said of overwriting."""
+    other = Path(shutil.copy(desk.source, desk.folder / "other.mp4"))
+    assert batch(desk, desk.folder, "--pattern", "s*.mp4", "-o", desk.folder / "out")[0].exit_code == 0
+    result, rows = batch(desk, other, "-o", f"{desk.folder / 'out'}/", "--overwrite")
+    assert result.exit_code == 0 and list(rows) == ["other.mp4"]
+    assert entries(desk.folder / "out") == {"other.mp4": "done", "source.mp4": "done"}
+    assert len(stamps(desk.folder / "out" / "source.mp4")) == FRAMES
+
+
 def test_dry_run_of_a_batch_writes_nothing(desk: Desk) -> None:
     (desk.folder / "notes.mp4").write_text("no video")
     result, _ = batch(desk, desk.folder, "--pattern", "*.mp4", "-o", desk.folder / "new", "--dry-run")

@@ -106,7 +106,7 @@ def command(sources: tuple[str, ...], output: str, json_file: str | None, **opti
         raise click.UsageError("--workers 0 is of this machine; leave it out for as many as the cluster has.")
     from vidrestore.pipeline.gather import is_batch
 
-    if is_batch(sources, options["pattern"]):
+    if is_batch(sources, options["pattern"], output):
         return run_batch(sources, output, config, json_file, options)
     run_one(sources[0], output, config, json_file, options)
     return 0

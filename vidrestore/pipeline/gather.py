@@ -11,6 +11,7 @@ from vidrestore.errors import NotAVideoError, SourceMissingError, UsageError
 from vidrestore.media.input.image_header import EXTENSIONS as IMAGES
 from vidrestore.media.output.target import CONTAINERS
 from vidrestore.media.sequence import VIDEOS, Pattern, is_folder, is_sequence, natural_key
+from vidrestore.pipeline.record import has_record
 
 __all__ = ["Item", "gather", "is_batch"]
 
@@ -36,16 +37,21 @@ class _Found:
     """Where it lies below the folder that was named; where it will lie below the output folder."""
 
 
-def is_batch(inputs: Sequence[str], pattern: str | None) -> bool:
+def is_batch(inputs: Sequence[str], pattern: str | None, output: str = "") -> bool:
     """Whether these inputs are more than one job: several, a pattern to look for, or a folder of videos.
+
+    One video for a folder that a batch has written to belongs to that batch: it must not be taken for a sequence of images that
+    takes the place of the whole folder.
 
     Raises:
         NotAVideoError: a folder that holds videos and images: it is not said which are meant.
     """
     if len(inputs) != 1 or pattern is not None:
         return True
+    if inputs[0] == "-":
+        return False
     path = Path(inputs[0])
-    return inputs[0] != "-" and is_folder(path) and _holds_videos(path)
+    return (is_folder(path) and _holds_videos(path)) or (bool(output) and has_record(Path(output)))
 
 
 def gather(inputs: Sequence[str], output: str, pattern: str | None = None, container: str | None = None) -> list[Item]:

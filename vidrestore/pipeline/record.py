@@ -18,7 +18,7 @@ from vidrestore.media.output.target import storage_error
 from vidrestore.media.sequence import Pattern
 from vidrestore.pipeline.fingerprint import Key, digest_of
 
-__all__ = ["FOLDER", "BatchRecord", "Entry", "Found", "Mark", "place_of", "read_record"]
+__all__ = ["FOLDER", "BatchRecord", "Entry", "Found", "Mark", "has_record", "place_of", "read_record"]
 
 FOLDER = ".vidrestore"
 NAME = "jobs.sqlite"
@@ -240,6 +240,14 @@ class Found:
     keys: Mapping[str, Key] = field(default_factory=dict)
     working: bool = False
     """Whether a batch is at work in the folder now."""
+
+
+def has_record(folder: Path) -> bool:
+    """Whether a batch has written to `folder`."""
+    try:
+        return (folder / FOLDER / NAME).is_file()
+    except OSError:  # a name that the system refuses
+        return False
 
 
 def read_record(folder: Path) -> Found:
