@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable
 from fractions import Fraction
@@ -195,6 +196,12 @@ class SegmentedRun:
                 self._in_work[number] = max(frames, self._in_work.get(number, 0))
                 self._tell()
 
+        def stopping() -> bool:
+            if pool is not None and threading.current_thread() is threading.main_thread():
+                with interrupts.armed():  # a pool asks in the caller's thread: here a second signal may end the wait
+                    pass
+            return interrupts.requested or self._asked_to_stop()
+
         if self._resumed:
             self._tell()
         chosen: Any = pool if pool is not None else InlinePool(self._shelf, self._job.source, interrupts)
@@ -204,7 +211,7 @@ class SegmentedRun:
             part_path=journal.part_path,
             on_done=keep,
             on_progress=count,
-            stopping=lambda: interrupts.requested or self._asked_to_stop(),
+            stopping=stopping,
         )
         return total
 
