@@ -167,9 +167,7 @@ def test_the_stage_begins_anew_with_every_segment_and_drops_padding() -> None:
             return info
 
         def process(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-            seen = 0
-            for frame in frames:
-                seen += 1
+            for seen, frame in enumerate(frames, start=1):
                 yield frame.with_data(np.full((3, 2, 2), seen, np.uint8))
 
         def close(self) -> None:
