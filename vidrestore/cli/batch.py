@@ -101,7 +101,7 @@ class Bars:
         if not progress.surveyed:
             return
         if self._all is None:
-            shape = "{desc} {percentage:3.0f}%|{bar}| {postfix}"
+            shape = "{percentage:3.0f}%|{bar}| {desc}"
             self._all = self._tqdm(total=1.0, position=0, leave=False, dynamic_ncols=True, file=sys.stderr, bar_format=shape)
         for number, row in enumerate(progress.rows):
             if row.state == "working":
@@ -109,8 +109,8 @@ class Bars:
             elif number in self._files:
                 self._files.pop(number)[1].close()
         share = progress.work / progress.work_total if progress.work_total else 0.0
-        self._all.set_description_str(f"{progress.ended} of {len(progress.rows)} files", refresh=False)
-        self._all.set_postfix_str(left_words(progress), refresh=False)
+        parts = [f"{progress.ended} of {count_of(len(progress.rows))}", left_words(progress)]
+        self._all.set_description_str(", ".join(part for part in parts if part), refresh=False)
         self._all.n = min(1.0, share)
         self._all.refresh()
 
