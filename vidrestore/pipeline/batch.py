@@ -73,6 +73,7 @@ class Batch:
         self._began = time.perf_counter()
         self._looked = self._look_cost = 0.0
         self._surveyed = False
+        self._first_frame: float | None = None
 
     def look(self) -> BatchResult:
         """Say what `run` would do; nothing is written, not even the folder. Rows that would be restored are `waiting`.
@@ -109,7 +110,7 @@ class Batch:
             try:
                 with interrupts.armed():
                     self._survey()
-                self._surveyed, self._began_work = True, time.perf_counter()
+                self._surveyed = True
                 waiting = deque(row for row in self.rows if row.state == "waiting")
                 if self._at_once == 1:
                     self._work(waiting, interrupts.armed)
@@ -246,6 +247,8 @@ class Batch:
 
     def _count(self, row: Row, step: Progress) -> None:
         row.frames, row.resumed = step.frames, step.resumed
+        if self._first_frame is None and step.frames > step.resumed:
+            self._first_frame = time.perf_counter()
         if step.total is not None:
             row.total = step.total
         if threading.current_thread() is threading.main_thread():
@@ -275,7 +278,8 @@ class Batch:
         now = time.perf_counter()
         if self._watch is None or now - self._looked < (self._look_cost if force else max(LOOK_SECONDS, self._look_cost)):
             return
-        seconds = now - self._began_work if self._surveyed else 0.0
+        # Not since the first file was begun: workers that start, and load their engines, do so once.
+        seconds = 0.0 if self._first_frame is None else now - self._first_frame
         self._watch(measure(self.rows, seconds, self._surveyed, self._stopping()))
         self._looked = time.perf_counter()
         self._look_cost = LOOK_SHARE * (self._looked - now)

@@ -103,7 +103,7 @@ class BatchProgress:
     """Pixels restored so far of the files that are to be restored, those of earlier runs included."""
     work_total: float
     seconds: float
-    """Since the first file was begun."""
+    """Since this run restored its first frame."""
     seconds_left: float | None
     """By pixels, at the speed of this run so far; None: too early to tell."""
 
@@ -145,7 +145,7 @@ def worst(codes: Any) -> int:
 
 
 def measure(rows: Sequence[Row], seconds: float, surveyed: bool, stopping: bool) -> BatchProgress:
-    """How far `rows` are after `seconds` of work. A file of unknown length counts as much as the others on average."""
+    """How far `rows` are, `seconds` after this run restored its first frame. A file of unknown length counts as much as the others on average."""
     ended = [row for row in rows if row.state not in ("waiting", "working")]
     to_do = [row for row in rows if row.state in ("waiting", "working", "done")]
     known = [row.work for row in to_do if row.work is not None]
