@@ -165,13 +165,11 @@ def main() -> None:
         f"  this size   {options.megapixels:.2f} megapixels: {rate:.3f} frames a second and core"
         + ("" if options.core_rate else ", scaled by pixels")
     )
-    print(
-        f"  work        {options.busy:.0%} of the day; prices {options.core_price} a core and {options.gpu_price} a GPU and hour; every other option"
-    )
+    print(f"  work        {options.busy:.0%} of the day; every other option is an assumption too")
+    print(f"  prices      {options.core_price} a core and {options.gpu_price} a GPU, for an hour")
     for hours in options.hours:
-        print(
-            f"\n{hours:,.0f} HOURS OF FOOTAGE A DAY ({options.rate:g} frames a second, {options.in_mbit:g} Mbit/s in, {options.out_mbit:g} out)"
-        )
+        streams = f"{options.rate:g} frames a second, {options.in_mbit:g} Mbit/s in, {options.out_mbit:g} out"
+        print(f"\n{hours:,.0f} HOURS OF FOOTAGE A DAY ({streams})")
         for name, value in needs(options, speeds, hours):
             print(f"  {name:26}{value}")
         print("  share of what there is, the fullest first (over 100 %: it breaks here)")

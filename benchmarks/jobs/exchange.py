@@ -24,6 +24,7 @@ RESULT = Path(__file__).resolve().parents[1] / "results" / "cluster_exchange.jso
 
 def main() -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # else Ray writes a token into the user's home, which later clusters then ask for
     import ray
 
     from vidrestore.cluster.worker import SegmentWorker

@@ -17,6 +17,9 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 RAY = Path(sys.executable).parent / "ray"
 START_SECONDS = 60.0
+HEAD = "127.0.0.2"
+LOOPBACK_ONLY = {"RAY_AUTH_MODE": "disabled"}
+"""Said outright: else Ray asks for a token once the user has one for other clusters. These listen on loopback only."""
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
@@ -29,7 +32,7 @@ def until(condition: Callable[[], bool], what: str, seconds: float = START_SECON
 
 def free_port() -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((HEAD, 0))
         return int(probe.getsockname()[1])
 
 
@@ -40,23 +43,30 @@ class Cluster:
         self._folder = Path(tempfile.mkdtemp(prefix="vr", dir="/tmp"))  # short: sockets have names of at most 107 bytes
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
         self._ended: list[psutil.Process] = []
-        port = free_port()
-        self.address = f"127.0.0.2:{port}"
-        self._start(
-            "127.0.0.2", "--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={self._folder}"
-        )
-        until(self._answers, "the start of the head")
+        self.address = self._start_head()
 
-    def _answers(self) -> bool:
-        host, _, port = self.address.rpartition(":")
-        try:
-            socket.create_connection((host, int(port)), 1).close()
-        except OSError:
-            return False
-        return True
+    def _start_head(self) -> str:
+        """Whoever answers at a port need not be ours: the head's own log has to say that it runs; else another port is tried."""
+        log = self._folder / f"{HEAD}.log"
+        for _ in range(3):
+            port = free_port()
+            self._start(
+                HEAD, "--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={self._folder}"
+            )
+            head = self._nodes[HEAD]
+            until(
+                lambda head=head: head.poll() is not None or "Ray runtime started" in log.read_text(errors="replace"),
+                "the start of the head",
+            )
+            if head.poll() is None:
+                return f"{HEAD}:{port}"
+            told = log.read_text(errors="replace")[-2000:]
+            self._nodes.pop(HEAD)
+            log.unlink()
+        raise AssertionError(f"the head did not start:\n{told}")
 
     def _start(self, ip: str, *options: str) -> None:
-        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, **LOOPBACK_ONLY, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
         environment.pop("RAY_ADDRESS", None)
         with (self._folder / f"{ip}.log").open("ab") as log:
             self._nodes[ip] = subprocess.Popen(

@@ -78,6 +78,11 @@ class Connection:
             with _own_signal_handlers():
                 self.ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            if _refused(error):
+                raise ClusterError(
+                    f"The Ray cluster at {address} asks for a token that this process did not give.",
+                    "Set RAY_AUTH_MODE=token, with the cluster's token where Ray looks for it; see docs/cluster.md.",
+                ) from error
             first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             where = "on this machine" if address == "auto" and not os.environ.get("RAY_ADDRESS") else f"at {address}"
             raise ClusterError(f"There is no Ray cluster {where} that can be joined: {first_line}") from error
@@ -108,6 +113,16 @@ class Connection:
         if self._own and self.ray.is_initialized():
             with _own_signal_handlers():
                 self.ray.shutdown()
+
+
+def _refused(error: BaseException) -> bool:
+    """Whether the head wants a token: Ray tells it in a cause of what it raises."""
+    link: BaseException | None = error
+    while link is not None:
+        if type(link).__name__ == "AuthenticationError" or "InvalidAuthToken" in str(link):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
 
 
 def _reach(address: str) -> None:
