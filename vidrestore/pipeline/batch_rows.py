@@ -145,7 +145,10 @@ def worst(codes: Any) -> int:
 
 
 def measure(rows: Sequence[Row], seconds: float, surveyed: bool, stopping: bool) -> BatchProgress:
-    """How far `rows` are, `seconds` after this run restored its first frame. A file of unknown length counts as much as the others on average."""
+    """How far `rows` are, `seconds` after this run restored its first frame.
+
+    A file of unknown length counts as much as the others on average.
+    """
     ended = [row for row in rows if row.state not in ("waiting", "working")]
     to_do = [row for row in rows if row.state in ("waiting", "working", "done")]
     known = [row.work for row in to_do if row.work is not None]
