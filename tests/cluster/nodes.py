@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -103,9 +104,11 @@ class Cluster:
         parent = psutil.Process(self._nodes[ip].pid)
         processes = [parent, *parent.children(recursive=True)]
         for process in processes:
-            process.suspend()
+            with suppress(psutil.NoSuchProcess):  # it may end by itself meanwhile
+                process.suspend()
         for process in processes:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self._ended += processes
         self._nodes.pop(ip).wait()
 

@@ -104,13 +104,26 @@ class RayPool:
             return None
         nodes = self._able(spec)
         job = ClusterJob(spec, wanted, Scheduler(list(wanted.values())))
+        unkept: set[Path] = set()
+
+        def named(number: int) -> Path:
+            unkept.add(path := part_path(number))
+            return path
+
+        def keep(done: SegmentDone) -> None:
+            unkept.discard(done.path)
+            on_done(done)
+
         try:
             self._dispatcher.add(job, nodes)
-            over = self._serve(job, part_path, on_done, on_progress, stopping)
+            over = self._serve(job, named, keep, on_progress, stopping)
         except BaseException:
             self._dispatcher.abandon(job)
             _wait_for_the_end(job)
             raise
+        finally:
+            for path in unkept:  # of workers that were overtaken or lost, maybe after their last byte
+                path.unlink(missing_ok=True)
         if over.error is not None:
             raise over.error
         return None
