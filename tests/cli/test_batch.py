@@ -208,11 +208,14 @@ def test_killed_after_the_output_was_named_and_before_it_was_recorded(desk: Desk
     with contextlib.closing(sqlite3.connect(out / FOLDER / NAME)) as database, database:
         database.execute("UPDATE files SET state = 'working', output_size = 0, output_mtime_ns = 0, output_sha256 = ''")
     assert json.loads(desk.run("jobs", out, "--json").stdout)[0]["state"] == "stopped"
+    (out / "source.mp4.vidrestore").mkdir()  # the kill may have struck before the last step of clearing up
+    (out / "source.mp4.vidrestore" / "lock").touch()
     if not ours:
         write_clip(out / "source.mp4", 4)
     result, rows = batch(desk, *command)
     assert rows["source.mp4"]["state"] == ("done already" if ours else "failed"), result.stderr
     assert entries(out) == {"source.mp4": "done" if ours else "failed"}
+    assert not (out / "source.mp4.vidrestore").exists()
 
 
 def test_a_damaged_record_is_set_aside(desk: Desk) -> None:

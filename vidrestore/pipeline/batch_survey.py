@@ -13,7 +13,7 @@ from vidrestore.pipeline.batch_rows import Row, done_entry
 from vidrestore.pipeline.engines import card_digest
 from vidrestore.pipeline.fingerprint import Key, make_key
 from vidrestore.pipeline.job import expected_frames
-from vidrestore.pipeline.journal import job_folder
+from vidrestore.pipeline.journal import job_folder, sweep
 from vidrestore.pipeline.record import BatchRecord, Entry, Mark, place_of, read_record
 
 __all__ = ["Survey", "settings_key"]
@@ -97,7 +97,9 @@ class Survey:
         and it is held against its source as `vidrestore verify` does.
         """
         begun = entry.state == "working" and entry.settings == self._key.digest and entry.output == Mark(0, 0)
-        if not begun or job_folder(row.item.output).exists() or not entry.input.fits(source):
+        if not begun or not entry.input.fits(source):
+            return False
+        if job_folder(row.item.output).exists() and (self._record is None or not sweep(row.item.output)):
             return False
         config = self._config
         try:
