@@ -134,6 +134,19 @@ class FusedEngine:
         Returns:
             (N, 3, scale * H, scale * W), same dtype, in channels_last memory on the CPU.
         """
+        if self.device == "cpu" and len(frames) > 1:
+            # One picture at a time stays in the caches, and needs a batch's part of the memory.
+            whole = torch.empty(
+                (len(frames), frames.shape[1], frames.shape[2] * self.scale, frames.shape[3] * self.scale),
+                dtype=frames.dtype,
+                memory_format=torch.channels_last,
+            )
+            for place in range(len(frames)):
+                whole[place] = self._restore(frames[place : place + 1])[0]
+            return whole
+        return self._restore(frames)
+
+    def _restore(self, frames: Tensor) -> Tensor:
         source = from_frames(frames.to(self.device, memory_format=torch.channels_last, non_blocking=True))
         picture = source
         for card, network, runtime in self._steps:
