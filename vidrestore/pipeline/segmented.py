@@ -262,6 +262,7 @@ class SegmentedRun:
             journal.record_output(digest_of(path), bytes_of(path), _as_json(outcome[0]))
 
         reached("join begun")
+        self._refuse_changed(stamp)
         with interrupts.armed():
             join(
                 job.output,
