@@ -7,12 +7,15 @@ interrupted, or finds the disk full.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,9 +112,10 @@ def main() -> None:
     import vidrestore.cli.run
     import vidrestore.models
     import vidrestore.pipeline.job
-    import vidrestore.pipeline.workers
+    import vidrestore.pipeline.workers.local_pool
     import vidrestore.runtimes.torch  # noqa: F401
 
+    gc.freeze()  # a collection in a fork would copy all of it
     answer("ready")
     for line in sys.stdin:
         order = json.loads(line)
@@ -151,7 +155,7 @@ def command(order: dict[str, Any]) -> None:
         os.dup2(descriptor, number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if order["code"]:
-        from vidrestore.pipeline.faultpoints import set_hook
+        from vidrestore.pipeline.journal.faultpoints import set_hook
 
         visits = 0
 
@@ -165,7 +169,14 @@ def command(order: dict[str, Any]) -> None:
     sys.argv = ["vidrestore", *order["arguments"]]
     from vidrestore.cli import main as program
 
-    program()
+    try:
+        program()
+    except SystemExit as end:
+        # As the interpreter ends, less the taking apart of all modules, which takes longer than the run.
+        threading._shutdown()
+        atexit._run_exitfuncs()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else 0)
 
 
 if __name__ == "__main__":
