@@ -13,7 +13,7 @@ from vidrestore.cli import COMMANDS
 from vidrestore.cli.run import command as run_command
 from vidrestore.config import Codec
 from vidrestore.media.output.containers import CONTAINERS
-from vidrestore.pipeline.batch_rows import SEVERITY, State
+from vidrestore.pipeline.batch.rows import SEVERITY, State
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

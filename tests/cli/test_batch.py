@@ -22,9 +22,9 @@ from click.testing import Result
 
 from tests.cli.desk import FRAMES, PROGRAM, ROOT, Desk, digest, tiny_engine, write_clip
 from vidrestore.cli.batch import Screen
-from vidrestore.pipeline.batch_rows import Row, measure
-from vidrestore.pipeline.gather import Item
-from vidrestore.pipeline.record import FOLDER, NAME
+from vidrestore.pipeline.batch.gather import Item
+from vidrestore.pipeline.batch.record import FOLDER, NAME
+from vidrestore.pipeline.batch.rows import Row, measure
 
 
 def stamps(path: Path) -> list[float]:

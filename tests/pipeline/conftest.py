@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.pipeline.callers import pool
+from tests.pipeline.workers.callers import pool
 
 __all__ = ["pool"]

@@ -23,9 +23,9 @@ import pytest
 
 from benchmarks.jobs.wreck import digest, examine, in_session
 from tests.cli.desk import tiny_engine, write_clip
-from tests.pipeline.callers import until
 from tests.pipeline.crash_server import INTERRUPT, KILL, Ended, Running, Server, serving
-from vidrestore.pipeline.faultpoints import FAULT_POINTS
+from tests.pipeline.workers.callers import until
+from vidrestore.pipeline.journal.faultpoints import FAULT_POINTS
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and POSIX signals")
 

@@ -12,7 +12,7 @@ import click
 from vidrestore.cli.reports import table
 
 if TYPE_CHECKING:
-    from vidrestore.pipeline.batch_rows import BatchProgress, BatchResult, Row, State
+    from vidrestore.pipeline.batch.rows import BatchProgress, BatchResult, Row, State
 
 STOPPING = "Stopping: what is in work is completed and kept. Once more stops at once."
 NAME_CELLS = 32

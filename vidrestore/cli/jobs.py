@@ -17,7 +17,7 @@ def command(folder: Path, as_json: bool) -> None:
 
     What is stopped goes on when the command that began it is given again.
     """
-    from vidrestore.pipeline.overview import overview
+    from vidrestore.pipeline.batch.overview import overview
 
     rows = overview(folder)
     if as_json:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from vidrestore.config import RunConfig
     from vidrestore.pipeline.plan import Plan, Progress, Result
-    from vidrestore.pipeline.workers import WorkerPool
+    from vidrestore.pipeline.workers.local_pool import WorkerPool
 
 CODECS = get_args(Codec)
 FILES_ON_A_CLUSTER = 8
@@ -104,7 +104,7 @@ def command(sources: tuple[str, ...], output: str, json_file: str | None, **opti
         raise click.UsageError("Pictures and JSON cannot both go to stdout.")
     if options["cluster"] is not None and options["workers"] == 0:
         raise click.UsageError("--workers 0 is of this machine; leave it out for as many as the cluster has.")
-    from vidrestore.pipeline.gather import is_batch
+    from vidrestore.pipeline.batch.gather import is_batch
 
     if is_batch(sources, options["pattern"], output):
         return run_batch(sources, output, config, json_file, options)
@@ -148,9 +148,9 @@ def run_batch(sources: tuple[str, ...], output: str, config: RunConfig, json_fil
     """Many jobs; returns the exit code."""
     from vidrestore.cli import tell
     from vidrestore.cli.batch import Screen, count_of, summary
-    from vidrestore.pipeline.batch import Batch
-    from vidrestore.pipeline.gather import gather
-    from vidrestore.pipeline.record import place_of
+    from vidrestore.pipeline.batch.batch import Batch
+    from vidrestore.pipeline.batch.gather import gather
+    from vidrestore.pipeline.batch.record import place_of
 
     items = gather(sources, output, options["pattern"], config.container)
     check_json_target(json_file, *(place_of(place) for item in items for place in (item.source, item.output)))
@@ -217,7 +217,7 @@ def open_pool(config: RunConfig, options: dict[str, Any]) -> Iterator[tuple[Work
         yield None, 1
         return
     from vidrestore.pipeline.prepare import settled
-    from vidrestore.pipeline.workers import LocalPool, worker_count
+    from vidrestore.pipeline.workers.local_pool import LocalPool, worker_count
     from vidrestore.runtimes import pick_device
 
     config = settled(config).model_copy(update={"device": pick_device(config.device)})

@@ -1,4 +1,4 @@
-"""A pool of workers on a Ray cluster. The contract is `pipeline.workers.WorkerPool`'s: a job does not notice the difference."""
+"""A pool of workers on a Ray cluster, with the contract of `WorkerPool`: a job does not notice the difference."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from vidrestore.cluster.dispatcher import DEATH_SECONDS, Dispatcher
 from vidrestore.cluster.work import ClusterJob, Done, Give, Need, Over, Progressed
 from vidrestore.cluster.worker import RUNNER
 from vidrestore.errors import ClusterError
-from vidrestore.pipeline.scheduler import Scheduler
 from vidrestore.pipeline.segment import JobSpec, Segment, SegmentDone
+from vidrestore.pipeline.workers.scheduler import Scheduler
 
 __all__ = ["RayPool"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from vidrestore.cluster.connection import Node
 from vidrestore.config import RunConfig
-from vidrestore.pipeline.scheduler import Scheduler
 from vidrestore.pipeline.segment import JobSpec, Segment, SegmentDone
+from vidrestore.pipeline.workers.scheduler import Scheduler
 
 __all__ = ["ClusterJob", "Done", "Give", "Need", "Over", "Progressed", "Worker"]
 

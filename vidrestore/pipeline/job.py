@@ -19,7 +19,7 @@ from vidrestore.errors import EmptyVideoError, InterruptedJob, OutputExistsError
 from vidrestore.pipeline.engines import EngineShelf, blends
 from vidrestore.pipeline.faults import memory_guard
 from vidrestore.pipeline.interrupts import Interrupts
-from vidrestore.pipeline.journal import has_finished_output, sweep
+from vidrestore.pipeline.journal.journal import has_finished_output, sweep
 from vidrestore.pipeline.machine import peak_memory
 from vidrestore.pipeline.outcome import Outcome
 from vidrestore.pipeline.plan import EngineSummary, Plan, Progress, Result, check_space, estimate_bytes
@@ -30,7 +30,7 @@ from vidrestore.pipeline.single_pass import run_single_pass
 from vidrestore.types import Batch, StreamInfo
 
 if TYPE_CHECKING:
-    from vidrestore.pipeline.workers import WorkerPool
+    from vidrestore.pipeline.workers.local_pool import WorkerPool
 
 __all__ = ["Job", "expected_frames", "restore"]
 
@@ -200,7 +200,7 @@ class Job:
     def _count_workers(self, job: Prepared, segments: int | None) -> int:
         if self._wanted_workers == 1:
             return 1
-        from vidrestore.pipeline.workers import worker_count  # several processes: rarely needed
+        from vidrestore.pipeline.workers.local_pool import worker_count  # several processes: rarely needed
 
         return worker_count(self._wanted_workers, job.config, segments)
 
@@ -254,7 +254,7 @@ class Job:
         assert self._prepared is not None
         pool = self._pool
         if pool is None and self._workers > 1:
-            from vidrestore.pipeline.workers import LocalPool
+            from vidrestore.pipeline.workers.local_pool import LocalPool
 
             pool = LocalPool(self._workers)
         job = replace(self._prepared, overwrite=self._overwrite)

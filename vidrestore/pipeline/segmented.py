@@ -21,19 +21,19 @@ from vidrestore.errors import (
 from vidrestore.media.output.join import join, segment_origin
 from vidrestore.media.proof.verify import VerifyReport
 from vidrestore.pipeline.engines import EngineShelf, card_digest, halo_of
-from vidrestore.pipeline.faultpoints import reached
-from vidrestore.pipeline.fingerprint import Key, Stamp, digest_of, make_key
-from vidrestore.pipeline.inline_pool import InlinePool, unindexed_segments
 from vidrestore.pipeline.interrupts import Interrupts
-from vidrestore.pipeline.journal import Journal
+from vidrestore.pipeline.journal.faultpoints import reached
+from vidrestore.pipeline.journal.fingerprint import Key, Stamp, digest_of, make_key
+from vidrestore.pipeline.journal.journal import Journal
 from vidrestore.pipeline.machine import processor_kind
 from vidrestore.pipeline.outcome import Outcome
 from vidrestore.pipeline.plan import Progress, Seconds
 from vidrestore.pipeline.prepare import Prepared
 from vidrestore.pipeline.segment import JobSpec, SegmentDone, cut_into_segments
+from vidrestore.pipeline.workers.inline import InlinePool, unindexed_segments
 
 if TYPE_CHECKING:
-    from vidrestore.pipeline.workers import WorkerPool
+    from vidrestore.pipeline.workers.local_pool import WorkerPool
 
 __all__ = ["SegmentedRun", "absolute"]
 

@@ -18,14 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.journal_run import FRAMES, KEY, begun, names, payload, run, whole, write_part
+from tests.pipeline.journal.journal_run import FRAMES, KEY, begun, names, payload, run, whole, write_part
 from vidrestore.errors import (
     JobLockedError,
     StorageError,
 )
-from vidrestore.pipeline.faultpoints import FAULT_POINTS
-from vidrestore.pipeline.fingerprint import Key
-from vidrestore.pipeline.journal import Journal, has_finished_output, job_folder, read_jobs, sweep
+from vidrestore.pipeline.journal.faultpoints import FAULT_POINTS
+from vidrestore.pipeline.journal.fingerprint import Key
+from vidrestore.pipeline.journal.journal import Journal, has_finished_output, job_folder, read_jobs, sweep
 
 SCRIPT = Path(__file__).with_name("journal_run.py")
 OTHER = Key((("input", "1"), ("setting strength", "0.5")))
@@ -141,7 +141,7 @@ def test_a_transaction_cut_in_the_middle_is_taken_back(tmp_path: Path) -> None:
 
 
 def test_two_processes_cannot_work_on_one_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidrestore.pipeline.job_lock.PATIENCE", 0.2)
+    monkeypatch.setattr("vidrestore.pipeline.journal.lock.PATIENCE", 0.2)
     output, link = tmp_path / "real" / "out.mp4", tmp_path / "link"
     output.parent.mkdir()
     link.symlink_to(output.parent)

@@ -9,12 +9,12 @@ from vidrestore.engine.catalog import Catalog
 from vidrestore.errors import OutputExistsError, UsageError, VidrestoreError
 from vidrestore.media.input.source import open_source
 from vidrestore.media.proof.verify import compare
-from vidrestore.pipeline.batch_rows import Row, done_entry
+from vidrestore.pipeline.batch.record import BatchRecord, Entry, Mark, place_of, read_record
+from vidrestore.pipeline.batch.rows import Row, done_entry
 from vidrestore.pipeline.engines import card_digest
-from vidrestore.pipeline.fingerprint import Key, make_key
 from vidrestore.pipeline.job import expected_frames
-from vidrestore.pipeline.journal import job_folder, sweep
-from vidrestore.pipeline.record import BatchRecord, Entry, Mark, place_of, read_record
+from vidrestore.pipeline.journal.fingerprint import Key, make_key
+from vidrestore.pipeline.journal.journal import job_folder, sweep
 
 __all__ = ["Survey", "settings_key"]
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.callers import CONFIG, FRAMES, Caller, InThread, alive, segments, until
-from tests.pipeline.fake_runner import RUNNERS
+from tests.pipeline.workers.callers import CONFIG, FRAMES, Caller, InThread, alive, segments, until
+from tests.pipeline.workers.fake_runner import RUNNERS
 from vidrestore.errors import DamagedVideoError, DiskFullError, FrameFailedError, InterruptedJob
-from vidrestore.pipeline.local_worker import Place, places, split_cores, worker_count
 from vidrestore.pipeline.machine import available_cores
 from vidrestore.pipeline.segment import SegmentDone
-from vidrestore.pipeline.worker_messages import RemoteTraceback
-from vidrestore.pipeline.workers import LocalPool
+from vidrestore.pipeline.workers.local_pool import LocalPool
+from vidrestore.pipeline.workers.local_worker import Place, places, split_cores, worker_count
+from vidrestore.pipeline.workers.messages import RemoteTraceback
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -154,7 +154,7 @@ def test_after_a_failure_others_may_complete_what_is_nearly_done(pool: LocalPool
 
 
 def test_after_a_failure_those_that_take_too_long_are_ended(pool: LocalPool, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("vidrestore.pipeline.workers.GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("vidrestore.pipeline.workers.local_pool.GRACE_SECONDS", 0.2)
     job = Caller(tmp_path / "a", gated=True, **{"3": {"do": "damage"}})
     with pytest.raises(DamagedVideoError):
         job.run(pool, segments(5))

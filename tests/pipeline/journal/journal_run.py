@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from vidrestore.pipeline.faultpoints import reached, set_hook
-from vidrestore.pipeline.fingerprint import Key, digest_of
-from vidrestore.pipeline.journal import Journal
+from vidrestore.pipeline.journal.faultpoints import reached, set_hook
+from vidrestore.pipeline.journal.fingerprint import Key, digest_of
+from vidrestore.pipeline.journal.journal import Journal
 from vidrestore.pipeline.segment import SegmentDone
 
 KEY = Key((("input", "1"), ("setting strength", "1.0")))

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from vidrestore.errors import StorageError
-from vidrestore.pipeline.job_lock import holder_of, is_held
-from vidrestore.pipeline.journal_store import DamagedJournal, Store
+from vidrestore.pipeline.journal.lock import holder_of, is_held
+from vidrestore.pipeline.journal.store import DamagedJournal, Store
 
 __all__ = ["ENDING", "JOURNAL", "JobState", "read_jobs", "recorded_output"]
 

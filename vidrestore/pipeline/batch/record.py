@@ -16,7 +16,7 @@ from pathlib import Path
 from vidrestore.errors import MediaError, NotWritableError, StorageError
 from vidrestore.media.output.target import storage_error
 from vidrestore.media.sequence import Pattern
-from vidrestore.pipeline.fingerprint import Key, digest_of
+from vidrestore.pipeline.journal.fingerprint import Key, digest_of
 
 __all__ = ["FOLDER", "BatchRecord", "Entry", "Found", "Mark", "has_record", "place_of", "read_record"]
 

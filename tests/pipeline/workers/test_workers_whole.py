@@ -12,12 +12,12 @@ import pytest
 
 from tests.cli.desk import digest, write_clip
 from tests.engine.small import make_engine
-from tests.pipeline.callers import alive
+from tests.pipeline.workers.callers import alive
 from vidrestore.config import RunConfig
 from vidrestore.errors import InterruptedJob
 from vidrestore.pipeline.job import Job
 from vidrestore.pipeline.plan import Progress, Result
-from vidrestore.pipeline.workers import LocalPool
+from vidrestore.pipeline.workers.local_pool import LocalPool
 
 FRAMES = 72
 CONFIG = RunConfig(engines=("small",), device="cpu", threads=1, segment_frames=10, batch_size=4)

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vidrestore.errors import InterruptedJob, RuntimeFailure
-from vidrestore.pipeline.local_worker import LocalWorker, Place, manner_of_death, places, python, worker_count
-from vidrestore.pipeline.scheduler import Scheduler
 from vidrestore.pipeline.segment import JobSpec, Segment, SegmentDone
-from vidrestore.pipeline.worker_messages import (
+from vidrestore.pipeline.workers.local_worker import LocalWorker, Place, manner_of_death, places, python, worker_count
+from vidrestore.pipeline.workers.messages import (
     Asked,
     Begin,
     Failed,
@@ -33,7 +32,8 @@ from vidrestore.pipeline.worker_messages import (
     Stop,
     unpack_error,
 )
-from vidrestore.pipeline.worker_process import DEFAULT_RUNNERS
+from vidrestore.pipeline.workers.process import DEFAULT_RUNNERS
+from vidrestore.pipeline.workers.scheduler import Scheduler
 
 __all__ = ["LocalPool", "WorkerPool", "worker_count"]
 

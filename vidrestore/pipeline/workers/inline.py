@@ -16,7 +16,7 @@ __all__ = ["InlinePool", "unindexed_segments"]
 
 
 class InlinePool:
-    """Restores segments in the caller's thread, in order. The contract is `workers.WorkerPool`'s.
+    """Restores segments in the caller's thread, in order. With the contract of `WorkerPool`.
 
     Args:
         shelf: engines that may have been loaded already.

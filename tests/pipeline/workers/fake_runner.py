@@ -20,7 +20,7 @@ from typing import Any
 from vidrestore.errors import DamagedVideoError, FrameFailedError
 from vidrestore.pipeline.segment import JobSpec, Segment, SegmentDone
 
-RUNNERS = "tests.pipeline.fake_runner:FakeRunners"
+RUNNERS = "tests.pipeline.workers.fake_runner:FakeRunners"
 
 
 class OddError(FrameFailedError):

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 from vidrestore.config import RunConfig
 from vidrestore.errors import InterruptedJob, VidrestoreError
 from vidrestore.media.output.target import storage_error
-from vidrestore.pipeline.batch_rows import BatchProgress, BatchResult, Row, done_entry, measure
-from vidrestore.pipeline.batch_survey import Survey, settings_key
+from vidrestore.pipeline.batch.gather import Item
+from vidrestore.pipeline.batch.record import BatchRecord, Entry, Mark, place_of
+from vidrestore.pipeline.batch.rows import BatchProgress, BatchResult, Row, done_entry, measure
+from vidrestore.pipeline.batch.survey import Survey, settings_key
 from vidrestore.pipeline.engines import EngineShelf
-from vidrestore.pipeline.gather import Item
 from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.job import Job
 from vidrestore.pipeline.plan import Progress
-from vidrestore.pipeline.record import BatchRecord, Entry, Mark, place_of
 
 if TYPE_CHECKING:
-    from vidrestore.pipeline.workers import WorkerPool
+    from vidrestore.pipeline.workers.local_pool import WorkerPool
 
 __all__ = ["Batch"]
 

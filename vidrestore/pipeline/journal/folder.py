@@ -14,9 +14,9 @@ from pathlib import Path
 from vidrestore.errors import DiskFullError, StorageError
 from vidrestore.media.output.sequence_sink import sequence_target
 from vidrestore.media.output.target import storage_error
-from vidrestore.pipeline.job_lock import LOCK
-from vidrestore.pipeline.job_states import ENDING, JOURNAL
-from vidrestore.pipeline.journal_store import RESUME, DamagedJournal
+from vidrestore.pipeline.journal.lock import LOCK
+from vidrestore.pipeline.journal.states import ENDING, JOURNAL
+from vidrestore.pipeline.journal.store import RESUME, DamagedJournal
 
 __all__ = [
     "is_ours",

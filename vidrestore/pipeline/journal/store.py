@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vidrestore.errors import DiskFullError, NotWritableError, StorageError
-from vidrestore.pipeline.fingerprint import Key
+from vidrestore.pipeline.journal.fingerprint import Key
 from vidrestore.pipeline.segment import SegmentDone
 
 __all__ = ["RESUME", "DamagedJournal", "Facts", "Store", "segment_name"]

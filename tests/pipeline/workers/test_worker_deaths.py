@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.pipeline.callers import Caller, InThread, alive, segments, until
+from tests.pipeline.workers.callers import Caller, InThread, alive, segments, until
 from vidrestore.errors import RuntimeFailure, RuntimeUnavailableError
-from vidrestore.pipeline.workers import LocalPool
+from vidrestore.pipeline.workers.local_pool import LocalPool
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -79,9 +79,9 @@ def test_an_idle_worker_may_die_too(pool: LocalPool, tmp_path: Path) -> None:
 PARENT = """
     import json, sys, threading
     from pathlib import Path
-    from tests.pipeline.callers import Caller, segments
-    from tests.pipeline.fake_runner import RUNNERS
-    from vidrestore.pipeline.workers import LocalPool
+    from tests.pipeline.workers.callers import Caller, segments
+    from tests.pipeline.workers.fake_runner import RUNNERS
+    from vidrestore.pipeline.workers.local_pool import LocalPool
 
     job = Caller(Path(sys.argv[1]), **json.loads(sys.argv[2]))
     pool = LocalPool(2, runners=RUNNERS)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from vidrestore.errors import InterruptedJob, VidrestoreError
-from vidrestore.pipeline.gather import Item
+from vidrestore.pipeline.batch.gather import Item
+from vidrestore.pipeline.batch.record import Entry, Mark, place_of
 from vidrestore.pipeline.plan import Result
-from vidrestore.pipeline.record import Entry, Mark, place_of
 
 __all__ = ["SEVERITY", "BatchProgress", "BatchResult", "Row", "State", "done_entry", "measure", "worst"]
 

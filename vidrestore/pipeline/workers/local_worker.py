@@ -18,14 +18,14 @@ from typing import Any
 from vidrestore.config import RunConfig
 from vidrestore.errors import RuntimeUnavailableError
 from vidrestore.pipeline.machine import available_cores
-from vidrestore.pipeline.worker_messages import Channel
+from vidrestore.pipeline.workers.messages import Channel
 
 __all__ = ["LocalWorker", "Place", "manner_of_death", "places", "split_cores", "worker_count"]
 
 START = """
 import json, sys
 sys.path[:], runners, parent, cores = json.loads(sys.argv[1])
-from vidrestore.pipeline.worker_process import main
+from vidrestore.pipeline.workers.process import main
 main(runners, parent, tuple(cores))
 """
 """A worker finds modules where its parent does, and never runs the parent's own program again."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vidrestore.pipeline.segment import JobSpec, Segment, SegmentDone
-from vidrestore.pipeline.worker_messages import (
+from vidrestore.pipeline.workers.messages import (
     Asked,
     Begin,
     Channel,
@@ -37,7 +37,7 @@ from vidrestore.pipeline.worker_messages import (
 
 __all__ = ["DEFAULT_RUNNERS", "EngineRunners", "Runner", "Runners", "main"]
 
-DEFAULT_RUNNERS = "vidrestore.pipeline.worker_process:EngineRunners"
+DEFAULT_RUNNERS = "vidrestore.pipeline.workers.process:EngineRunners"
 PROGRESS_SECONDS = 0.1
 """How often, at most, a worker tells how far it is."""
 PR_SET_PDEATHSIG = 1

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from vidrestore.errors import FolderMissingError
-from vidrestore.pipeline.journal import JobState, read_jobs
-from vidrestore.pipeline.record import Entry, read_record
+from vidrestore.pipeline.batch.record import Entry, read_record
+from vidrestore.pipeline.journal.journal import JobState, read_jobs
 
 __all__ = ["JobRow", "overview"]
 

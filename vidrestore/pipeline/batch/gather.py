@@ -11,7 +11,7 @@ from vidrestore.errors import NotAVideoError, SourceMissingError, UsageError
 from vidrestore.media.input.image_header import EXTENSIONS as IMAGES
 from vidrestore.media.output.target import CONTAINERS
 from vidrestore.media.sequence import VIDEOS, Pattern, is_folder, is_sequence, natural_key
-from vidrestore.pipeline.record import has_record
+from vidrestore.pipeline.batch.record import has_record
 
 __all__ = ["Item", "gather", "is_batch"]
 

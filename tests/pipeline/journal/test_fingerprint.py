@@ -9,8 +9,8 @@ import pytest
 
 from vidrestore.config import LimitsConfig, RunConfig, TemporalConfig
 from vidrestore.errors import MediaError, SourceMissingError
-from vidrestore.pipeline import faultpoints
-from vidrestore.pipeline.fingerprint import Key, Stamp, digest_of, make_key
+from vidrestore.pipeline.journal import faultpoints
+from vidrestore.pipeline.journal.fingerprint import Key, Stamp, digest_of, make_key
 
 CONFIG = RunConfig(engines=("day",), device="cpu", threads=2)
 ENGINES = (("day-cyclegan", "1" * 64),)

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from vidrestore.pipeline.scheduler import Scheduler
 from vidrestore.pipeline.segment import Segment
+from vidrestore.pipeline.workers.scheduler import Scheduler
 
 
 def segments(*numbers: int) -> list[Segment]:

@@ -12,10 +12,10 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.pipeline.fake_runner import RUNNERS, content
+from tests.pipeline.workers.fake_runner import RUNNERS, content
 from vidrestore.config import RunConfig
 from vidrestore.pipeline.segment import JobSpec, Segment, SegmentDone
-from vidrestore.pipeline.workers import LocalPool
+from vidrestore.pipeline.workers.local_pool import LocalPool
 
 FRAMES = 4
 CONFIG = RunConfig(device="cpu", threads=1)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.journal_run import KEY, begun, names, run, whole, write_part
+from tests.pipeline.journal.journal_run import KEY, begun, names, run, whole, write_part
 from vidrestore.errors import (
     DiskFullError,
     FolderMissingError,
@@ -19,10 +19,10 @@ from vidrestore.errors import (
     StorageError,
     VidrestoreError,
 )
-from vidrestore.pipeline.faultpoints import set_hook
-from vidrestore.pipeline.fingerprint import Key
-from vidrestore.pipeline.journal import Journal, job_folder, read_jobs, sweep
-from vidrestore.pipeline.journal_store import Store
+from vidrestore.pipeline.journal.faultpoints import set_hook
+from vidrestore.pipeline.journal.fingerprint import Key
+from vidrestore.pipeline.journal.journal import Journal, job_folder, read_jobs, sweep
+from vidrestore.pipeline.journal.store import Store
 
 OTHER = Key((("input", "1"), ("setting strength", "0.5")))
 

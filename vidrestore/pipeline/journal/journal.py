@@ -1,11 +1,11 @@
 """The journal of a job: a folder beside its output with the segments that are done, so that a killed job goes on where it was.
 
     OUT.vidrestore/
-      journal.sqlite        key, plan, states, one row for each segment (see `journal_store`)
+      journal.sqlite        key, plan, states, one row for each segment (see `store`)
       segments/000012.seg   whole and flushed; only those with a row count
       segments/*.part       being written; without an owner after a kill
       join/                 the output as it grows
-      lock, holder.json     see `job_lock`
+      lock, holder.json     see `lock`
 
 A segment is flushed, renamed, its folder flushed, and only then recorded: wherever a kill strikes, a row means a whole file. What
 has no row is thrown away; what has one is believed only if size and SHA-256 are right.
@@ -23,9 +23,9 @@ from typing import Any, Literal
 
 from vidrestore.errors import MediaError, StorageError
 from vidrestore.media.output.sequence_sink import sequence_target
-from vidrestore.pipeline.faultpoints import reached
-from vidrestore.pipeline.fingerprint import Key, digest_of
-from vidrestore.pipeline.job_folder import (
+from vidrestore.pipeline.journal.faultpoints import reached
+from vidrestore.pipeline.journal.fingerprint import Key, digest_of
+from vidrestore.pipeline.journal.folder import (
     is_ours,
     job_folder,
     output_name,
@@ -36,9 +36,9 @@ from vidrestore.pipeline.job_folder import (
     sync_file,
     sync_folder,
 )
-from vidrestore.pipeline.job_lock import HOLDER, LOCK, JobLock
-from vidrestore.pipeline.job_states import JOURNAL, JobState, read_jobs, recorded_output
-from vidrestore.pipeline.journal_store import RESUME, DamagedJournal, Facts, Store, segment_name
+from vidrestore.pipeline.journal.lock import HOLDER, LOCK, JobLock
+from vidrestore.pipeline.journal.states import JOURNAL, JobState, read_jobs, recorded_output
+from vidrestore.pipeline.journal.store import RESUME, DamagedJournal, Facts, Store, segment_name
 from vidrestore.pipeline.segment import SegmentDone
 
 __all__ = ["Facts", "JobState", "Journal", "has_finished_output", "job_folder", "read_jobs", "sweep"]

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from vidrestore.errors import DiskFullError, NotAVideoError, NotWritableError, SourceMissingError, UsageError
-from vidrestore.pipeline.batch_rows import SEVERITY, BatchResult, Row, State, measure, worst
-from vidrestore.pipeline.fingerprint import Key
-from vidrestore.pipeline.gather import Item, gather, is_batch
-from vidrestore.pipeline.record import FOLDER, NAME, BatchRecord, Entry, Mark, read_record
+from vidrestore.pipeline.batch.gather import Item, gather, is_batch
+from vidrestore.pipeline.batch.record import FOLDER, NAME, BatchRecord, Entry, Mark, read_record
+from vidrestore.pipeline.batch.rows import SEVERITY, BatchResult, Row, State, measure, worst
+from vidrestore.pipeline.journal.fingerprint import Key
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -182,7 +182,7 @@ def test_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
 import os
 from pathlib import Path
 from vidrestore.errors import NotWritableError, StorageError
-from vidrestore.pipeline.record import BatchRecord
+from vidrestore.pipeline.batch.record import BatchRecord
 if os.geteuid() == 0:
     os.setresuid(65534, 65534, 65534)
 for place in ({str(folder)!r}, {str(folder)!r} + "/new"):

@@ -1,0 +1,1 @@
+"""Many files into one folder, and the record of which are done."""

@@ -1,0 +1,1 @@
+"""The folder beside an output that holds what is done of it: key, lock, segments, states."""

@@ -1,0 +1,1 @@
+"""Who restores segments on this machine: this process, or several; and which segment is whose."""
