@@ -34,7 +34,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from benchmarks.jobs.wreck import PHASES, digest, examine, in_session
+from benchmarks.jobs.wreck import AFTER, PHASES, digest, examine, in_session
 from benchmarks.machine import about
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,8 +148,7 @@ class Bench:
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
-            self._look(process.pid, output, variant, row, seconds, hangs=moment is None)
-            return True
+            return self._look(process.pid, output, variant, row, seconds, hangs=moment is None)
         if process.returncode:
             row.faults.append(f"a run failed with exit code {process.returncode}: {told.strip()}")
         elif row.kills:
@@ -159,14 +158,18 @@ class Bench:
                 self.lengths[variant].append(time.monotonic() - began)
         return False
 
-    def _look(self, pid: int, output: Path, variant: Variant, row: Row, seconds: float, *, hangs: bool) -> None:
+    def _look(self, pid: int, output: Path, variant: Variant, row: Row, seconds: float, *, hangs: bool) -> bool:
+        """Look at what a kill left; False if it came after the end: the output had its name and the folder was gone."""
         wreck = examine(output, self.expected[variant.container], pid)
-        row.kills.append({"seconds": round(seconds, 3), "phase": wreck.phase, "segments": wreck.segments})
         row.faults += wreck.faults
+        struck = wreck.phase != AFTER
+        if struck:
+            row.kills.append({"seconds": round(seconds, 3), "phase": wreck.phase, "segments": wreck.segments})
         if hangs:
             row.faults.append(f"a run was not done after {PATIENCE:.0f} s")
         if left := in_session(pid):
             row.faults.append(f"{len(left)} processes outlived the killed one")
+        return struck
 
 
 def place(folder: Path, variant: Variant) -> Path:

@@ -13,9 +13,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["PHASES", "Wreck", "digest", "examine", "in_session"]
+__all__ = ["AFTER", "PHASES", "Wreck", "digest", "examine", "in_session"]
 
-PHASES = ("start-up", "segments", "join", "naming", "clearing up", "after the end")
+AFTER = "after the end"
+"""The output has its name and the folder is gone: only the program's own end was struck."""
+PHASES = ("start-up", "segments", "join", "naming", "clearing up", AFTER)
 """In which a kill may strike, in order."""
 
 
@@ -83,7 +85,7 @@ def read_journal(folder: Path) -> tuple[str, int, list[str]]:
 
 def _phase(output: Path, folder: Path, state: str, pid: int) -> str:
     if not folder.exists():
-        return "after the end" if output.exists() else "start-up"
+        return AFTER if output.exists() else "start-up"
     if _holder(folder) != pid:
         # The lock's files go last: without them, beside the output, there was only the folder itself left to remove.
         return "clearing up" if output.exists() and not (folder / "lock").exists() else "start-up"
