@@ -71,9 +71,9 @@ CHOICES = "--flare, --day, --night, --sr 2, --engine ID, or a --preset or --conf
 @click.option("--fresh", is_flag=True, help="Forget what an earlier run has begun, and start over.")
 @click.option(
     "--workers",
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=1),
     metavar="N",
-    help="Workers that restore at once; 0: as suits the machine.  [default: 1]",
+    help="Workers that restore at once.  [default: one for each GPU, or group of cores]",
 )
 @click.option("--cluster", metavar="ADDRESS", help="Restore on a Ray cluster: auto or HOST:PORT. See docs/cluster.md.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
@@ -102,8 +102,6 @@ def command(sources: tuple[str, ...], output: str, json_file: str | None, **opti
         raise click.UsageError(f"No engine was asked for: give {CHOICES}.")
     if output == "-" == json_file:
         raise click.UsageError("Pictures and JSON cannot both go to stdout.")
-    if options["cluster"] is not None and options["workers"] == 0:
-        raise click.UsageError("--workers 0 is of this machine; leave it out for as many as the cluster has.")
     from vidrestore.pipeline.batch.gather import is_batch
 
     if is_batch(sources, options["pattern"], output):
@@ -128,7 +126,7 @@ def run_one(source: str, output: str, config: RunConfig, json_file: str | None, 
             engines_dir=options["engines_dir"],
             overwrite=options["overwrite"],
             fresh=options["fresh"],
-            workers=1 if options["workers"] is None else options["workers"],
+            workers=options["workers"] or 0,
             pool=pool,
         ) as job,
     ):
@@ -213,7 +211,7 @@ def open_pool(config: RunConfig, options: dict[str, Any]) -> Iterator[tuple[Work
         with open_cluster(options) as pool:
             yield pool, options["workers"] or FILES_ON_A_CLUSTER
         return
-    if options["workers"] in (None, 1) or options["dry_run"]:
+    if options["workers"] == 1 or options["dry_run"]:
         yield None, 1
         return
     from vidrestore.pipeline.prepare import settled
@@ -221,7 +219,7 @@ def open_pool(config: RunConfig, options: dict[str, Any]) -> Iterator[tuple[Work
     from vidrestore.runtimes import pick_device
 
     config = settled(config).model_copy(update={"device": pick_device(config.device)})
-    workers = worker_count(options["workers"], config, None)
+    workers = worker_count(options["workers"] or 0, config, None)
     if workers == 1:
         yield None, 1
         return
