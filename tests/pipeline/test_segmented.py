@@ -18,6 +18,7 @@ from vidrestore.errors import EmptyVideoError, InterruptedJob, OutputExistsError
 from vidrestore.media.input.decode import VideoDecoder
 from vidrestore.media.input.source import FileSource
 from vidrestore.pipeline.job import Job
+from vidrestore.pipeline.journal.faultpoints import set_hook
 from vidrestore.pipeline.plan import Progress, Result
 from vidrestore.pipeline.segment import JobSpec
 from vidrestore.pipeline.segment_runner import SegmentRunner
@@ -158,6 +159,40 @@ def test_what_was_there_is_not_replaced_by_resuming(clip: Path, engines: Path, t
     assert target.read_bytes() == b"mine"
     target.unlink()
     assert run(clip, target, engines).resumed_frames > 0
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "frames/"])
+@pytest.mark.parametrize("segment_frames", [LENGTH, 0])
+def test_what_only_looks_like_this_jobs_output_is_not_replaced(
+    clip: Path, engines: Path, tmp_path: Path, name: str, segment_frames: int
+) -> None:
+    """Killed before clearing up, and then the output was exchanged: it is somebody's."""
+    target, config = tmp_path / name.rstrip("/"), settings(drop_streams=("audio",))
+
+    def end(point: str) -> None:
+        if point == "output named":
+            raise RuntimeError("killed")
+
+    set_hook(end)
+    try:
+        with pytest.raises(RuntimeError, match="killed"):
+            run(clip, str(tmp_path / name) if name == "a.mp4" else f"{target}/", engines, config)
+    finally:
+        set_hook(None)
+    file = target if name == "a.mp4" else sorted(target.iterdir())[0]
+    file.write_bytes(b"mine")
+    again = config.model_copy(update={"segment_frames": segment_frames})
+    with pytest.raises(OutputExistsError):
+        run(clip, target if name == "a.mp4" else f"{target}/", engines, again)
+    assert file.read_bytes() == b"mine"
+
+
+def test_a_signal_while_the_input_is_read_stops_before_anything_is_begun(clip: Path, engines: Path, tmp_path: Path) -> None:
+    with Job(clip, tmp_path / "a.mp4", settings(), engines_dir=engines, measure=False) as job:
+        job.plan()
+        with pytest.raises(InterruptedJob, match="before the first frame"):
+            job.run(stopping=lambda: True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_index_that_lies_costs_the_index_not_the_job(

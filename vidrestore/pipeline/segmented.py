@@ -19,6 +19,7 @@ from vidrestore.errors import (
     VidrestoreError,
 )
 from vidrestore.media.output.join import join, segment_origin
+from vidrestore.media.output.sink import check_sink
 from vidrestore.media.proof.verify import VerifyReport
 from vidrestore.pipeline.engines import EngineShelf, card_digest, halo_of
 from vidrestore.pipeline.interrupts import Interrupts
@@ -87,7 +88,7 @@ class SegmentedRun:
         """
         job = self._job
         stamp = Stamp.of(job.source.files)
-        journal = Journal.open(job.output, self._key(), fresh=self._fresh)
+        journal = Journal.open(job.output, self._key(interrupts), fresh=self._fresh)
         try:
             if (finished := journal.finished_output(job.output)) is not None:
                 journal.remove()
@@ -116,23 +117,29 @@ class SegmentedRun:
 
     # Before ---------------------------------------------------------------------------------------
 
-    def _key(self) -> Key:
+    def _key(self, interrupts: Interrupts) -> Key:
+        """Reads the whole input, which may take a while: a first signal ends it, as nothing is begun yet."""
         job = self._job
+
+        def look(done: int, total: int) -> None:
+            if interrupts.requested or self._asked_to_stop():
+                raise InterruptedJob("Stopped before the first frame; nothing was left behind.")
+
         engines = [(card.id, card_digest(card)) for card in job.engine.cards]
         extra = {
             "output's format": f"{job.sink.container} {job.sink.codec} {job.sink.pixel_format}",
             "processor": processor_kind(job.config.device),
         }
-        return make_key(job.source.files, job.config, engines, extra)
+        return make_key(job.source.files, job.config, engines, extra, progress=look)
 
     def _refuse_changed(self, stamp: Stamp) -> None:
         if (sentence := stamp.changed()) is not None:
             raise SourceChangedError(sentence)
 
     def _refuse_existing(self) -> None:
-        target = Path(self._job.output)
-        if target.is_file() and not self._job.overwrite:
-            raise OutputExistsError(f"{target} exists already.")
+        """The plan let an output pass that might have been this job's own."""
+        job = self._job
+        check_sink(job.output, job.media, job.info, job.config, job.overwrite, job.comment)
 
     def _take_up(self, journal: Journal) -> None:
         """What an earlier run has done counts as done."""
@@ -257,9 +264,10 @@ class SegmentedRun:
             """The last moment at which the run may still fail: from here on the output is there, or about to be."""
             reached("join written")
             self._refuse_changed(stamp)
+            sha256, size = digest_of(path), bytes_of(path)
             interrupts.hold()
             outcome.append(self._outcome(ordered, report, time.perf_counter() - began))
-            journal.record_output(digest_of(path), bytes_of(path), _as_json(outcome[0]))
+            journal.record_output(sha256, size, _as_json(outcome[0]))
 
         reached("join begun")
         self._refuse_changed(stamp)
