@@ -17,6 +17,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -34,7 +35,7 @@ CASES = {
 """Name -> settings, size."""
 
 
-def compare(name: str, frames: int, repeats: int, folder: Path) -> dict[str, object]:
+def compare(name: str, frames: int, repeats: int, folder: Path) -> dict[str, Any]:
     """One row."""
     settings, size = CASES[name]
     source = looped(folder / f"{name}.mp4", frames, size)

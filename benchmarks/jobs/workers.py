@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -50,7 +51,7 @@ def steady_rate(steps: list[list[float]], frames: int) -> float:
     return (last[1] - first[1]) / (last[0] - first[0])
 
 
-def run(source: Path, output: Path, workers: int, threads: int, length: int) -> dict[str, object]:
+def run(source: Path, output: Path, workers: int, threads: int, length: int) -> dict[str, Any]:
     """One job in a process of its own: its steady rate, its seconds, its output's SHA-256."""
     command = [sys.executable, "-c", JOB, str(source), str(output), str(workers), str(threads), str(length)]
     told = json.loads(subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout)
@@ -68,7 +69,7 @@ def main() -> None:
     options = parser.parse_args()
     busy, cores = psutil.cpu_percent(1.0), available_cores()
     cases = [(1, cores), (2, cores), (2, max(1, cores // 2))]
-    runs: dict[tuple[int, int], list[dict[str, object]]] = {case: [] for case in cases}
+    runs: dict[tuple[int, int], list[dict[str, Any]]] = {case: [] for case in cases}
     with tempfile.TemporaryDirectory() as name:
         source = looped(Path(name, "in.mp4"), options.segments * options.segment_frames, SIZE)
         for repeat in range(options.repeats):
