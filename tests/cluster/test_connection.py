@@ -15,6 +15,7 @@ from vidrestore.cluster.connection import Connection, Node, _own_signal_handlers
 from vidrestore.cluster.pool import RayPool
 from vidrestore.cluster.work import Need
 from vidrestore.errors import ClusterError, RuntimeUnavailableError
+from vidrestore.pipeline.machine import processor_kind
 
 NODE = Node("n1", "tower", "10.0.0.7", 8, 0)
 
@@ -75,13 +76,24 @@ def test_a_pattern_of_images_is_a_source(tmp_path: Path) -> None:
 
 
 def test_complaints_name_the_node() -> None:
-    here = versions()
-    assert complaint(NODE, Sight("", here, "x"), here) is None
-    blind = complaint(NODE, Sight("cannot see the source /a.mkv", here, "x"), here)
+    here = Sight("", versions(), "CPU AVX512, bf16")
+    assert complaint(NODE, here, here) is None
+    blind = complaint(NODE, replace(here, problem="cannot see the source /a.mkv"), here)
     assert blind is not None and blind.message == "Node tower (10.0.0.7) cannot see the source /a.mkv."
-    other = tuple((name, "0.1" if name == "torch" else version) for name, version in here)
-    old = complaint(NODE, Sight("", other, "x"), here)
+    other = tuple((name, "0.1" if name == "torch" else version) for name, version in here.versions)
+    old = complaint(NODE, replace(here, versions=other), here)
     assert old is not None and old.message.startswith("Node tower (10.0.0.7) has torch 0.1, this machine ")
+    odd = complaint(NODE, replace(here, kind="CPU MADE-UP, fp32"), here)
+    assert odd is not None and odd.message == (
+        "Node tower (10.0.0.7) has a processor of another kind (CPU MADE-UP, fp32) than this machine (CPU AVX512, bf16):"
+        " its results could differ in their bits."
+    )
+
+
+def test_processors_are_compared_as_far_as_bits_depend_on_them(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("token")
+    assert look(Recorder(tmp_path).spec(), "token", "mark", 0).kind == processor_kind("cpu")
+    assert look(Recorder(tmp_path).spec(device="cuda"), "token", "mark", 0).kind == "", "a GPU is not known before"
 
 
 def test_workers_of_a_node() -> None:

@@ -193,7 +193,7 @@ def run_batch(sources: tuple[str, ...], output: str, config: RunConfig, json_fil
 @contextmanager
 def open_cluster(options: dict[str, Any]) -> Iterator[WorkerPool | None]:
     """The workers of --cluster; None without it."""
-    if options["cluster"] is None or options["dry_run"]:
+    if options["cluster"] is None:
         yield None
         return
     from vidrestore.cluster.pool import RayPool

@@ -19,7 +19,7 @@ from vidrestore.engine.catalog import Catalog
 from vidrestore.errors import ClusterError, MediaError, VidrestoreError
 from vidrestore.media.sequence import is_sequence, list_images
 from vidrestore.media.versions import ffmpeg_versions
-from vidrestore.pipeline.machine import processor_name
+from vidrestore.pipeline.machine import processor_kind
 from vidrestore.pipeline.segment import JobSpec
 
 __all__ = ["Sight", "check_nodes", "complaint", "look", "versions"]
@@ -42,7 +42,8 @@ class Sight:
     problem: str
     """What it cannot do, as the end of a sentence that begins with its name; empty: all is well."""
     versions: tuple[tuple[str, str], ...]
-    processor: str
+    kind: str = ""
+    """Of its processor, as far as bits depend on it; empty for a job on GPUs."""
 
 
 def versions() -> tuple[tuple[str, str], ...]:
@@ -66,7 +67,12 @@ def look(spec: JobSpec, token: str, mark: str, settle: float = SETTLE_SECONDS) -
         settle: seconds that the token may take to be seen.
     """
     wait_passively()
-    return Sight(_problem(spec, token, mark, settle), versions(), processor_name())
+    return Sight(_problem(spec, token, mark, settle), versions(), _kind(spec))
+
+
+def _kind(spec: JobSpec) -> str:
+    """A task that books no GPU is shown none, so that only processors can be compared before the work."""
+    return processor_kind("cpu") if spec.config.device == "cpu" else ""
 
 
 def _problem(spec: JobSpec, token: str, mark: str, settle: float) -> str:
@@ -116,27 +122,30 @@ def _source_problem(spec: JobSpec) -> str:
     return ""
 
 
-def complaint(node: Node, sight: Sight, here: tuple[tuple[str, str], ...]) -> ClusterError | None:
-    """The error to raise about what `node` sees, or None."""
+def complaint(node: Node, sight: Sight, here: Sight) -> ClusterError | None:
+    """The error to raise about what `node` sees, or None. `here`: what the driver's machine has."""
     if sight.problem:
         return ClusterError(f"Node {node} {sight.problem}.", SHARED)
-    for (name, there_is), (_, wanted) in zip(sight.versions, here, strict=True):
+    for (name, there_is), (_, wanted) in zip(sight.versions, here.versions, strict=True):
         if there_is != wanted:
             return ClusterError(
                 f"Node {node} has {name} {there_is}, this machine {wanted}: its results could differ in their bits.",
                 "Install the same versions on every node.",
             )
+    if sight.kind != here.kind:
+        return ClusterError(
+            f"Node {node} has a processor of another kind ({sight.kind}) than this machine ({here.kind}):"
+            " its results could differ in their bits.",
+            "Use nodes of one kind, and start the job from one of them.",
+        )
     return None
 
 
-def check_nodes(connection: Connection, spec: JobSpec, nodes: Sequence[Node]) -> list[str]:
+def check_nodes(connection: Connection, spec: JobSpec, nodes: Sequence[Node]) -> None:
     """Let every node look at the job, all at once.
 
-    Returns:
-        What a user should know though it stops nothing, such as nodes with different processors.
-
     Raises:
-        ClusterError: the first node that cannot see or do something, by name.
+        ClusterError: the first node that cannot see or do something, or whose results could differ in their bits, by name.
     """
     ray = connection.ray
     token = f"check-{os.getpid()}-{secrets.token_hex(6)}"
@@ -156,7 +165,7 @@ def check_nodes(connection: Connection, spec: JobSpec, nodes: Sequence[Node]) ->
         sights = [(node, sight) for node, sight in answers if sight is not None]
         if not sights:
             raise ClusterError("All nodes of the cluster were lost while they were asked.")
-        here = versions()
+        here = Sight("", versions(), _kind(spec))
         for node, sight in sights:
             if fault := complaint(node, sight, here):
                 raise fault
@@ -167,10 +176,6 @@ def check_nodes(connection: Connection, spec: JobSpec, nodes: Sequence[Node]) ->
     finally:
         for name in (token, *marks.values()):
             (spec.folder / name).unlink(missing_ok=True)
-    kinds = sorted({sight.processor for _, sight in sights})
-    if len(kinds) > 1 and spec.config.device == "cpu":
-        return [f"Nodes have different processors ({', '.join(kinds)}): the same bits are promised on one kind only."]
-    return []
 
 
 def _answer(connection: Connection, node: Node, ref: Any, until: float) -> Sight | None:

@@ -12,6 +12,7 @@ from vidrestore.cluster.connection import Connection, Node
 from vidrestore.cluster.dispatcher import DEATH_SECONDS, Dispatcher
 from vidrestore.cluster.work import ClusterJob, Done, Give, Need, Over, Progressed
 from vidrestore.cluster.worker import RUNNER
+from vidrestore.config import RunConfig
 from vidrestore.errors import ClusterError
 from vidrestore.pipeline.segment import JobSpec, Segment, SegmentDone
 from vidrestore.pipeline.workers.scheduler import Scheduler
@@ -52,7 +53,7 @@ class RayPool:
         runner: str = RUNNER,
     ) -> None:
         self._connection = Connection(address)
-        self._notices: dict[str, None] = {}
+        self._workers = workers
         self._dispatcher = Dispatcher(
             self._connection, runner, workers, patience, lambda spec, node: check_nodes(self._connection, spec, [node])
         )
@@ -65,8 +66,13 @@ class RayPool:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a user should know of the cluster: different processors, nodes that were left out."""
-        return (*self._notices, *self._dispatcher.left_out())
+        """What a user should know of the cluster: nodes that were left out."""
+        return tuple(self._dispatcher.left_out())
+
+    def workers_for(self, config: RunConfig) -> int:
+        """See WorkerPool: what the nodes that are there now can have, whoever has their cores at the moment."""
+        slots = sum(Need.of(config).slots(node) for node in self._connection.nodes())
+        return slots if self._workers is None else min(slots, self._workers)
 
     def run(
         self,
@@ -139,7 +145,7 @@ class RayPool:
         if not nodes:
             what = "a GPU" if need.gpu else "a core to give"
             raise ClusterError(f"No node of the cluster has {what}.", "`ray status` shows what the nodes have.")
-        self._notices.update(dict.fromkeys(check_nodes(self._connection, spec, nodes)))
+        check_nodes(self._connection, spec, nodes)
         return nodes
 
     def _serve(

@@ -6,6 +6,7 @@ import queue
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
+from vidrestore.config import RunConfig
 from vidrestore.media.input.source import Source
 from vidrestore.pipeline.engines import EngineShelf
 from vidrestore.pipeline.interrupts import Interrupts
@@ -26,6 +27,10 @@ class InlinePool:
 
     def __init__(self, shelf: EngineShelf, source: Source, interrupts: Interrupts) -> None:
         self._shelf, self._source, self._interrupts = shelf, source, interrupts
+
+    def workers_for(self, config: RunConfig) -> int:
+        """See WorkerPool."""
+        return 1
 
     def run(
         self,

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from vidrestore.config import RunConfig
 from vidrestore.errors import InterruptedJob, RuntimeFailure
 from vidrestore.pipeline.segment import JobSpec, Segment, SegmentDone
 from vidrestore.pipeline.workers.local_worker import LocalWorker, Place, manner_of_death, places, python, worker_count
@@ -50,6 +51,9 @@ LESS_MEMORY = "If the machine ran out of memory, use fewer workers or a smaller 
 
 class WorkerPool(Protocol):
     """What restores segments somewhere else than in the caller's process."""
+
+    def workers_for(self, config: RunConfig) -> int:
+        """How many workers restore at once, as things are now, for a job with these settings: they say what a worker needs."""
 
     def run(
         self,
@@ -123,8 +127,7 @@ class _Run:
 
     @property
     def over(self) -> bool:
-        scheduler = self.scheduler
-        return scheduler.complete or (scheduler.stopped and not scheduler.in_flight)
+        return self.scheduler.complete or (self.scheduler.stopped and not self.scheduler.in_flight)
 
 
 class LocalPool:
@@ -163,6 +166,10 @@ class LocalPool:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def workers_for(self, config: RunConfig) -> int:
+        """See WorkerPool: as many as there are processes, whatever the settings."""
+        return self._count
 
     @property
     def pids(self) -> tuple[int, ...]:
