@@ -54,7 +54,7 @@ class Job:
         overwrite: replace an existing output.
         fresh: forget what an earlier run of this job has done.
         workers: how many segments are restored at once; 0: one for each GPU, on the CPU one for each group of cores.
-        pool: workers that others use too; None: own ones.
+        pool: workers that others use too, as many as it has; None: own ones.
         shelf: engines that others use too, one after another in this thread; None: own ones.
         measure: try the first batch for an estimate.
     """
@@ -198,6 +198,9 @@ class Job:
         )
 
     def _count_workers(self, job: Prepared, segments: int | None) -> int:
+        if self._pool is not None:
+            most = self._pool.workers_for(job.config)
+            return max(1, most if segments is None else min(most, segments))
         if self._wanted_workers == 1:
             return 1
         from vidrestore.pipeline.workers.local_pool import worker_count  # several processes: rarely needed
