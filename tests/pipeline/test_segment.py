@@ -98,6 +98,14 @@ def test_a_decoder_that_stands_there_goes_on() -> None:
     assert source.entered == [None]
 
 
+def test_a_decoder_that_has_gone_by_leaves_no_gap() -> None:
+    """The second of these lies whole in what was kept of the first; the third needs what the first had decoded behind it."""
+    source = Memory(list(range(7)))
+    segments = cut_into_segments(source.pts, 1, 2)
+    fed = list(feed_of(source, [segments[number] for number in (1, 0, 2)], batch=1))
+    assert [frame.index for frame in fed] == [0, 1, 2, 3, 0, 1, 2, 0, 1, 2, 3, 4]
+
+
 def test_a_gap_is_entered_anew() -> None:
     source = Memory(list(range(100)))
     segments = cut_into_segments(source.pts, 20, 2)

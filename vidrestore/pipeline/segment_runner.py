@@ -20,12 +20,13 @@ import torch
 
 from vidrestore.buffer import RingBuffer
 from vidrestore.config import RunConfig
-from vidrestore.errors import IndexMismatchError, WeightsError
+from vidrestore.errors import IndexMismatchError, SourceChangedError, WeightsError
 from vidrestore.media.input.picture_decoder import DecodeOptions, PictureDecoder, Window
 from vidrestore.media.input.source import Source, open_source
 from vidrestore.media.output.segment_encoder import SegmentEncoder
 from vidrestore.pipeline.engines import EngineShelf, card_digest, stages_after
 from vidrestore.pipeline.interrupts import Interrupts
+from vidrestore.pipeline.journal.fingerprint import Stamp
 from vidrestore.pipeline.pipeline import Pipeline, Tally
 from vidrestore.pipeline.segment import JobSpec, Segment, SegmentDone
 from vidrestore.pipeline.stages import EngineStage, Stage
@@ -34,6 +35,9 @@ from vidrestore.types import Frame, StreamInfo
 __all__ = ["SegmentFeed", "SegmentFrame", "SegmentRunner", "SegmentStage", "decode_options", "sample_type"]
 
 Place = Literal["before", "core", "after", "padding"]
+
+CLOCK_GRAIN_NS = 2_000_000_000
+"""To so much some file systems round a file's time: another machine may see it by another one."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -171,7 +175,8 @@ class SegmentFeed:
         self._kept.clear()
         at_hand = kept[0].index if kept else self._position
         on_the_way = segment.pts is None and at_hand <= first  # without an index there is no quicker way than to go on
-        if self._decoder is None or (at_hand != first and not on_the_way):
+        gone_by = self._position > segment.first + segment.count + segment.after  # more was decoded than this one would keep
+        if self._decoder is None or gone_by or (at_hand != first and not on_the_way):
             self._enter(segment)
             kept = []
         yield from kept
@@ -234,7 +239,6 @@ class _SegmentSink:
         self._encoder: SegmentEncoder | None = None
         self._number = -1
         self._first = self._count = 0
-        self._following: Frame | None = None
         self._tally: Callable[[], Tally] | None = None
         self._told = Tally(0, 0, 0.0, 0.0, 0.0, 0.0)
         self._feed: SegmentFeed | None = None
@@ -255,13 +259,12 @@ class _SegmentSink:
                 self._encoder = self._runner.encoder(self._path)
             self._encoder.write(frame)
             self._count += 1
-        elif mark.place == "after" and self._following is None:
-            self._following = frame
+        elif mark.place == "after" and self._encoder is not None:
+            self.finish(frame)
 
-    def finish(self) -> None:
-        """Complete the segment in work, if there is one, and report it."""
+    def finish(self, following: Frame | None = None) -> None:
+        """Complete the segment in work, if there is one, and report it; `following`: the picture behind it, where one came."""
         encoder, self._encoder = self._encoder, None
-        following, self._following = self._following, None
         if encoder is None:
             return
         with encoder:
@@ -300,7 +303,7 @@ class SegmentRunner:
         shelf: engines that may have been loaded already; None: an own one.
 
     Raises:
-        MediaError: the source is not the one of the plan.
+        SourceChangedError: the source is not the one of the plan.
         WeightsError: the engines here are not the ones of the plan.
         VidrestoreError: whatever opening the source or the engines raises.
     """
@@ -324,6 +327,8 @@ class SegmentRunner:
         self._engine_stage = EngineStage(self._engine)
         self._after = stages_after(config, self._engine)
         self._info = self._engine_stage.open(self._source.media.video)
+        if self._own_source and spec.source_mtime_ns:
+            self._refuse_another_source()
         torch.set_num_threads(config.threads)
 
     def run(
@@ -382,6 +387,14 @@ class SegmentRunner:
         finally:
             feed.close()
         return feed.total
+
+    def _refuse_another_source(self) -> None:
+        spec = self.spec
+        files = Stamp.of(self._source.files).files
+        size, changed = sum(size for _, size, _, _ in files), max((time for _, _, time, _ in files), default=0)
+        if size != spec.source_size or abs(changed - spec.source_mtime_ns) > CLOCK_GRAIN_NS:
+            self.close()
+            raise SourceChangedError(f"{spec.source} is not the file that the job was planned with.")
 
     def encoder(self, path: Path) -> SegmentEncoder:
         """An encoder for one segment."""
