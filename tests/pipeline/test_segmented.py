@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
+import torch
 
 from tests.cli.desk import digest, tiny_engine, write_clip
 from vidrestore.config import RunConfig
-from vidrestore.errors import EmptyVideoError, InterruptedJob, OutputExistsError, SourceChangedError, WeightsError
+from vidrestore.engine.fused import FusedEngine
+from vidrestore.errors import (
+    DiskFullError,
+    EmptyVideoError,
+    FrameFailedError,
+    InterruptedJob,
+    OutputExistsError,
+    SourceChangedError,
+    WeightsError,
+)
 from vidrestore.media.input.decode import VideoDecoder
 from vidrestore.media.input.source import FileSource
+from vidrestore.media.output.packet_file import PacketFileSummary, PacketWriter, Trailer
+from vidrestore.pipeline.engines import EngineShelf, card_digest
 from vidrestore.pipeline.job import Job
 from vidrestore.pipeline.journal.faultpoints import set_hook
+from vidrestore.pipeline.journal.journal import Journal
+from vidrestore.pipeline.journal.store import Store
 from vidrestore.pipeline.plan import Progress, Result
 from vidrestore.pipeline.segment import JobSpec
 from vidrestore.pipeline.segment_runner import SegmentRunner
@@ -195,6 +212,96 @@ def test_a_signal_while_the_input_is_read_stops_before_anything_is_begun(clip: P
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_kept_outlives_a_disk_that_refuses_when_it_is_taken_up(
+    clip: Path, engines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InterruptedJob):
+        run(clip, tmp_path / "a.mp4", engines, stop_after=14)
+    first, *others = sorted((tmp_path / "a.mp4.vidrestore" / "segments").iterdir())
+    first.write_bytes(b"damaged")
+
+    def full(store: Store, numbers: list[int]) -> None:
+        raise DiskFullError("full")
+
+    with monkeypatch.context() as patch, pytest.raises(DiskFullError, match="goes on where it stopped"):
+        patch.setattr(Store, "drop", full)
+        run(clip, tmp_path / "a.mp4", engines)
+    assert all(path.exists() for path in others)
+    assert run(clip, tmp_path / "a.mp4", engines).resumed_frames >= LENGTH
+
+
+def test_a_signal_during_the_last_segment_stops_before_the_join(clip: Path, engines: Path, tmp_path: Path) -> None:
+    with pytest.raises(InterruptedJob, match=f"{FRAMES} of {FRAMES} frames are restored and kept"):
+        run(clip, tmp_path / "a.mp4", engines, stop_after=FRAMES)
+    assert not (tmp_path / "a.mp4").exists()
+    assert run(clip, tmp_path / "a.mp4", engines).resumed_frames == FRAMES
+
+
+def test_what_a_failure_says_of_what_is_kept(clip: Path, engines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish, finished = PacketWriter.finish, []
+
+    def full(writer: PacketWriter, trailer: Trailer) -> PacketFileSummary:
+        finished.append(trailer)
+        if len(finished) == 3:
+            raise DiskFullError("full")
+        return finish(writer, trailer)
+
+    monkeypatch.setattr(PacketWriter, "finish", full)
+    with pytest.raises(DiskFullError) as told:
+        run(clip, tmp_path / "a.mp4", engines)
+    assert told.value.next_step == "Free some space. The 12 frames that are restored are kept: the same command goes on."
+
+
+def test_a_segment_that_is_whole_outlives_a_failure_in_the_next(
+    clip: Path, engines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore, restored = FusedEngine.restore, 0
+
+    def failing(engine: FusedEngine, batch: torch.Tensor) -> torch.Tensor:
+        nonlocal restored
+        restored += len(batch)
+        if restored > 22:  # 8 of the first segment with its halo, 10 of the second: in the third
+            raise ValueError("boom")
+        return restore(engine, batch)
+
+    def let_encoding_catch_up(step: Progress) -> None:
+        if step.frames >= 12:
+            time.sleep(0.3)
+
+    monkeypatch.setattr(FusedEngine, "restore", failing)
+    with pytest.raises(FrameFailedError) as told:
+        run(clip, tmp_path / "a.mp4", engines, settings(batch_size=1), at=let_encoding_catch_up)
+    assert told.value.index is not None and 12 <= told.value.index < 18
+    assert told.value.next_step.startswith("Please report this with the frame's number. The 12 frames")
+    monkeypatch.undo()
+    assert run(clip, tmp_path / "a.mp4", engines, settings(batch_size=1)).resumed_frames == 12
+
+
+def test_a_disk_that_holds_the_segments_has_room_for_the_rest(
+    clip: Path, engines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Job(clip, tmp_path / "a.mp4", settings(), engines_dir=engines, measure=False) as job:
+        needed = 2 * (job.plan().estimated_bytes or 0)
+    with pytest.raises(InterruptedJob):
+        run(clip, tmp_path / "a.mp4", engines, stop_after=8)
+    room = needed - sum(file.stat().st_size for file in tmp_path.rglob("*.seg"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=max(0, room)))
+    assert run(clip, tmp_path / "a.mp4", engines).resumed_frames > 0
+
+
+def test_a_single_pass_can_be_asked_to_stop_too(clip: Path, engines: Path, tmp_path: Path) -> None:
+    with pytest.raises(InterruptedJob, match="nothing was left"):
+        run(clip, tmp_path / "a.mp4", engines, settings(segment_frames=0), stop_after=3)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_could_not_be_cleared_up_is_told(
+    clip: Path, engines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Journal, "_dissolve", lambda _: None)
+    assert any("no longer needed" in notice for notice in run(clip, tmp_path / "a.mp4", engines).notices)
+
+
 def test_an_index_that_lies_costs_the_index_not_the_job(
     clip: Path, engines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,6 +395,21 @@ def test_a_worker_with_other_weights_refuses(clip: Path, engines: Path, tmp_path
     spec = JobSpec(str(clip), str(tmp_path / "a.mp4"), config, tmp_path, str(engines), (("tiny", "another"),))
     with pytest.raises(WeightsError, match="not the ones"):
         SegmentRunner(spec)
+
+
+def test_a_worker_that_sees_another_source_refuses(clip: Path, engines: Path, tmp_path: Path) -> None:
+    config = settings().model_copy(update={"device": "cpu"})
+    engine = EngineShelf().load(config, engines)
+    cards = tuple((card.id, card_digest(card)) for card in engine.cards)
+    state = clip.stat()
+    right = JobSpec(
+        str(clip), str(tmp_path / "a.mp4"), config, tmp_path, str(engines), cards,
+        source_size=state.st_size, source_mtime_ns=state.st_mtime_ns,
+    )  # fmt: skip
+    SegmentRunner(right).close()
+    for other in (replace(right, source_size=7), replace(right, source_mtime_ns=state.st_mtime_ns - 10**10)):
+        with pytest.raises(SourceChangedError, match="not the file"):
+            SegmentRunner(other)
 
 
 def test_the_environment_is_left_as_it_was(clip: Path, engines: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from vidrestore.errors import EmptyVideoError, InterruptedJob, OutputExistsError
 from vidrestore.pipeline.engines import EngineShelf, blends
 from vidrestore.pipeline.faults import memory_guard
 from vidrestore.pipeline.interrupts import Interrupts
+from vidrestore.pipeline.journal.folder import work_bytes
 from vidrestore.pipeline.journal.journal import has_finished_output, sweep
 from vidrestore.pipeline.machine import peak_memory
 from vidrestore.pipeline.outcome import Outcome
@@ -143,7 +144,7 @@ class Job:
             if plan.resumable:
                 outcome = self._run_segments(held, progress, stopping)
             else:
-                outcome = self._run_at_once(held, progress, plan.frames)
+                outcome = self._run_at_once(held, progress, stopping, plan.frames)
         return self._result(plan, outcome, time.perf_counter() - began)
 
     # Planning ---------------------------------------------------------------------------------
@@ -158,7 +159,8 @@ class Job:
         segments = -(-frames // config.segment_frames) if resumable and counted and frames is not None else None
         # Beside the joined file lie its segments; those of images are kept without loss.
         kept = size if sink.container not in NOT_MUXED else estimate_bytes(job.info, "ffv1", None, frames)
-        free = check_space(self.output, size if not resumable or size is None or kept is None else size + kept)
+        needed = size if not resumable or size is None or kept is None else max(0, size + kept - work_bytes(self.output))
+        free = check_space(self.output, needed)
         self._workers = self._count_workers(job, segments) if resumable and counted else 1
         seconds, basis = self._measure(job)
         return Plan(
@@ -215,7 +217,11 @@ class Job:
                 sweep(self.output)  # of a run that was killed as it cleaned up
                 raise
             # The output may be this very job's, of a run that was killed before it could clear up: the run will tell.
-            return self._opened(True)
+            job = self._opened(True)
+            if not job.resumable:
+                job.source.close()
+                raise
+            return job
 
     def _opened(self, overwrite: bool) -> Prepared:
         return prepare(self.source, self.output, self.config, self._shelf, engines_dir=self._engines_dir, overwrite=overwrite)
@@ -276,7 +282,13 @@ class Job:
             if pool is not None and pool is not self._pool:
                 pool.close()
 
-    def _run_at_once(self, interrupts: Interrupts, progress: Callable[[Progress], None] | None, frames: int | None) -> Outcome:
+    def _run_at_once(
+        self,
+        interrupts: Interrupts,
+        progress: Callable[[Progress], None] | None,
+        stopping: Callable[[], bool],
+        frames: int | None,
+    ) -> Outcome:
         assert self._prepared is not None
         done = 0
         began = time.perf_counter()
@@ -284,6 +296,8 @@ class Job:
         def count(restored: int) -> None:
             nonlocal done
             done = restored
+            if stopping():
+                raise KeyboardInterrupt
             if progress is not None:
                 progress(Progress(restored, frames, time.perf_counter() - began))
 

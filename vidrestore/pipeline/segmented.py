@@ -6,12 +6,15 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidrestore.errors import (
+    DiskFullError,
     EmptyVideoError,
+    FrameFailedError,
     IndexMismatchError,
     InterruptedJob,
     OutputExistsError,
@@ -39,6 +42,11 @@ if TYPE_CHECKING:
 __all__ = ["SegmentedRun", "absolute"]
 
 GO_ON = "Run the same command again to go on from there."
+NEXT_STEPS = {
+    DiskFullError: "Free some space.",
+    FrameFailedError: "Please report this with the frame's number.",
+}
+"""Where the error's own says that nothing was kept."""
 
 
 class SegmentedRun:
@@ -99,6 +107,8 @@ class SegmentedRun:
             self._refuse_existing()
             journal.set_state("running")
             self._restore(journal, stamp, interrupts)
+            if interrupts.requested or self._asked_to_stop():  # to join may take minutes
+                raise self._stopped(journal)
             return self._complete(journal, stamp, interrupts)
         except KeyboardInterrupt:
             raise self._stopped(journal) from None
@@ -111,7 +121,7 @@ class SegmentedRun:
             journal.set_state("failed", f"{type(error).__name__}: {error}")
             raise
         finally:
-            if not self._done:
+            if journal.empty:
                 journal.remove()
             journal.close()
 
@@ -123,7 +133,9 @@ class SegmentedRun:
 
         def look(done: int, total: int) -> None:
             if interrupts.requested or self._asked_to_stop():
-                raise InterruptedJob("Stopped before the first frame; nothing was left behind.")
+                raise InterruptedJob(
+                    "Stopped before the first frame; this run leaves nothing behind.", "Run the same command again."
+                )
 
         engines = [(card.id, card_digest(card)) for card in job.engine.cards]
         extra = {
@@ -285,7 +297,7 @@ class SegmentedRun:
             )
         reached("output named")
         journal.remove()
-        return outcome[0]
+        return replace(outcome[0], notices=tuple(dict.fromkeys((*outcome[0].notices, *journal.notices))))
 
     def _outcome(self, ordered: list[SegmentDone], report: VerifyReport, seconds: float) -> Outcome:
         busy = {name: sum(done.seconds.get(name, 0.0) for done in ordered) for name in ("decode", "engine", "blend", "encode")}
@@ -315,7 +327,8 @@ class SegmentedRun:
         journal.set_state("failed", error.message)
         done = sum(segment.frames for segment in self._done.values())
         if done and not isinstance(error, OutputExistsError):
-            error.next_step = f"{error.next_step} The {done} frames that are restored are kept: the same command goes on.".strip()
+            first = NEXT_STEPS.get(type(error), error.next_step)
+            error.next_step = f"{first} The {done} frames that are restored are kept: the same command goes on.".strip()
 
 
 def absolute(address: str) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "state_of",
     "sync_file",
     "sync_folder",
+    "work_bytes",
 ]
 
 LONGEST_NAME = 255
@@ -56,6 +57,16 @@ def _place(output: str) -> Path:
     sequence = sequence_target(output)
     place = (Path(output) if sequence is None else sequence[0]).absolute()
     return place.resolve() if place.name in ("", "..") else place
+
+
+def work_bytes(output: str) -> int:
+    """Bytes that the job of an output, begun earlier, has on the disk already; 0 where they cannot be counted."""
+    total = 0
+    for place, _, names in os.walk(job_folder(output)):
+        for name in names:
+            with contextlib.suppress(OSError):  # gone meanwhile
+                total += Path(place, name).stat().st_size
+    return total
 
 
 def is_ours(folder: Path) -> bool:

@@ -190,6 +190,12 @@ class Journal:
 
     # Working ----------------------------------------------------------------------------------
 
+    @property
+    def empty(self) -> bool:
+        """Whether no segment is kept, so that the folder is of no use to a later run."""
+        with self._guard:
+            return not self._rows
+
     def done(self, progress: Callable[[int, int], None] | None = None) -> dict[int, SegmentDone]:
         """The segments that need not be restored again, by number; their files were read again and have the right SHA-256.
 
