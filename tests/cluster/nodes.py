@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import socket
@@ -21,6 +22,8 @@ START_SECONDS = 60.0
 HEAD = "127.0.0.2"
 LOOPBACK_ONLY = {"RAY_AUTH_MODE": "disabled"}
 """Said outright: else Ray asks for a token once the user has one for other clusters. These listen on loopback only."""
+SOON_MISSED = {"RAY_health_check_period_ms": "500", "RAY_health_check_initial_delay_ms": "1000"}
+"""To the head: a node whose processes are gone is counted out after 2.5 s instead of 15. A slow one has as long as ever."""
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
@@ -38,9 +41,10 @@ def free_port() -> int:
 
 
 class Cluster:
-    """A head without cores, and nodes to be added and killed."""
+    """A head without cores, and nodes to be added and killed. Its tests share it: each says how many nodes it wants."""
 
     def __init__(self) -> None:
+        self._addresses = (f"127.0.0.{number}" for number in itertools.count(3))  # a new one for every node: none comes back
         self._folder = Path(tempfile.mkdtemp(prefix="vr", dir="/tmp"))  # short: sockets have names of at most 107 bytes
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
         self._ended: list[psutil.Process] = []
@@ -67,7 +71,7 @@ class Cluster:
         raise AssertionError(f"the head did not start:\n{told}")
 
     def _start(self, ip: str, *options: str) -> None:
-        environment = {**os.environ, **LOOPBACK_ONLY, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, **LOOPBACK_ONLY, **SOON_MISSED, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
         environment.pop("RAY_ADDRESS", None)
         with (self._folder / f"{ip}.log").open("ab") as log:
             self._nodes[ip] = subprocess.Popen(
@@ -78,9 +82,28 @@ class Cluster:
                 env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             )  # fmt: skip
 
-    def add(self, ip: str, cpus: int = 1) -> None:
-        """Start a node; it is a member some seconds later."""
-        self._start(ip, f"--address={self.address}", f"--num-cpus={cpus}")
+    def add(self) -> str:
+        """Start a node of one core; it is a member some seconds later. Returns its address."""
+        ip = next(self._addresses)
+        self._join(ip)
+        return ip
+
+    def _join(self, ip: str) -> None:
+        self._start(ip, f"--address={self.address}", "--num-cpus=1")
+
+    def have(self, count: int) -> list[str]:
+        """Start and end nodes until there are `count` beside the head, all of them members. The caller has to be connected.
+
+        Returns:
+            Their addresses.
+        """
+        ips = [ip for ip in self._nodes if ip != HEAD]
+        for ip in ips[count:]:
+            self.kill(ip)
+        ips = [*ips[:count], *(self.add() for _ in range(count - len(ips)))]
+        self.wait_for(*ips)
+        until(lambda: self.members() == sorted([HEAD, *ips]), "counting out the nodes that have ended")
+        return ips
 
     def members(self) -> list[str]:
         """Addresses of the nodes that are alive. The caller has to be connected."""
@@ -94,7 +117,7 @@ class Cluster:
         while missing := [ip for ip in ips if ip not in self.members()]:
             for ip in missing:
                 if self._nodes[ip].poll() is not None:
-                    self.add(ip)
+                    self._join(ip)
             logs = "".join((self._folder / f"{ip}.log").read_text(errors="replace")[-2000:] for ip in missing)
             assert time.monotonic() < stop, f"{missing} did not join:\n{logs}"
             time.sleep(0.1)

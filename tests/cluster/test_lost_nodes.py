@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from vidrestore.cluster.pool import RayPool
 from vidrestore.errors import ClusterError
 
 pytestmark = pytest.mark.timeout(180)
-EARLY, LATE = "127.0.0.3", "127.0.0.4"
 DRIVER = """
 import sys
 from pathlib import Path
@@ -31,19 +29,9 @@ with RayPool(sys.argv[1], runner=RUNNER) as pool:
 """
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    cluster = Cluster()
-    try:
-        cluster.add(EARLY)
-        yield cluster
-    finally:
-        cluster.close()
-
-
 def test_workers_end_with_their_driver(cluster: Cluster, tmp_path: Path) -> None:
     with RayPool(cluster.address, runner=RUNNER):
-        cluster.wait_for(EARLY)
+        cluster.have(1)
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, cluster.address, str(tmp_path)], cwd=ROOT)
     until(lambda: bool(started(tmp_path, 0)), "the first segment")
     driver.send_signal(signal.SIGKILL)
@@ -53,22 +41,23 @@ def test_workers_end_with_their_driver(cluster: Cluster, tmp_path: Path) -> None
 
 def test_a_node_that_joins_helps_and_one_that_is_killed_is_done_without(cluster: Cluster, tmp_path: Path) -> None:
     job = Recorder(tmp_path)
-    state = {"added": False, "killed": False}
+    added: list[str] = []
+    killed: list[str] = []
 
     def meddle() -> None:
         at_work = {worker.partition(" ")[0] for worker, _, _ in job.progress}
-        if EARLY in at_work and not state["added"]:
-            cluster.add(LATE)
-            state["added"] = True
-        if LATE in at_work and not state["killed"]:
-            cluster.kill(EARLY)
+        if early in at_work and not added:
+            added.append(cluster.add())
+        if at_work.intersection(added) and not killed:
+            cluster.kill(early)
             (tmp_path / "hurry").touch()
-            state["killed"] = True
+            killed.append(early)
 
     job.on_progress = meddle
     with RayPool(cluster.address, runner=RUNNER) as pool:
+        [early] = cluster.have(1)
         job.run(pool, job.spec(seconds=0.3), 200)
-    assert state == {"added": True, "killed": True}
+    assert added and killed
     job.check_done(range(200))
     assert len(job.asked) > 200, "what the killed node had was given out again"
 
@@ -77,11 +66,11 @@ def test_when_no_node_is_left_the_job_says_so(cluster: Cluster, tmp_path: Path) 
     job = Recorder(tmp_path)
 
     def kill() -> None:
-        cluster.kill(LATE)
+        cluster.kill(last)
         job.on_progress = lambda: None
 
     with RayPool(cluster.address, runner=RUNNER, patience=3) as pool:
-        cluster.wait_for(LATE)
+        [last] = cluster.have(1)
         job.on_progress = kill
         with pytest.raises(ClusterError, match=r"(no node to work on|No worker could be started).* for 3 s"):
             job.run(pool, job.spec(seconds=0.3), 4)

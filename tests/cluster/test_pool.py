@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -21,16 +22,16 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[RayPool]:
-    cluster = Cluster()
-    try:
-        cluster.add("127.0.0.3")
-        cluster.add("127.0.0.4")
-        with RayPool(cluster.address, runner=RUNNER) as pool:
-            cluster.wait_for("127.0.0.3", "127.0.0.4")
-            yield pool
-    finally:
-        cluster.close()
+def pool(cluster: Cluster) -> Iterator[RayPool]:
+    with RayPool(cluster.address, runner=RUNNER) as pool:
+        cluster.have(2)
+        yield pool
+
+
+@pytest.fixture
+def nodes(pool: RayPool, cluster: Cluster) -> list[str]:
+    """Addresses of the two nodes."""
+    return cluster.have(2)
 
 
 @pytest.fixture
@@ -38,10 +39,10 @@ def job(tmp_path: Path) -> Recorder:
     return Recorder(tmp_path)
 
 
-def test_every_segment_once_on_both_nodes(pool: RayPool, job: Recorder) -> None:
+def test_every_segment_once_on_both_nodes(pool: RayPool, nodes: list[str], job: Recorder) -> None:
     job.run(pool, job.spec(seconds=0.1), 12)
     job.check(range(12))
-    assert {worker.partition(" ")[0] for worker, _, _ in job.progress} == {"127.0.0.3", "127.0.0.4"}
+    assert {worker.partition(" ")[0] for worker, _, _ in job.progress} == set(nodes)
     assert all(1 <= frames <= FRAMES for _, _, frames in job.progress)
     assert pool.notices == ()
 
@@ -75,7 +76,7 @@ def test_an_error_arrives_whole(pool: RayPool, job: Recorder) -> None:
 
 def test_an_error_nobody_thought_of_is_told_with_its_lines_and_its_node(pool: RayPool, job: Recorder) -> None:
     with pytest.raises(
-        RuntimeFailure, match=r"On node .*127\.0\.0\.[34]\): A worker failed: KeyError: 'what nobody thought of'"
+        RuntimeFailure, match=r"On node .*127\.0\.0\.\d+\): A worker failed: KeyError: 'what nobody thought of'"
     ) as caught:
         job.run(pool, job.spec(**{"break": [2]}), 6)
     assert "slow_runner.py" in caught.value.__notes__[0]
@@ -133,9 +134,10 @@ def test_two_jobs_share_the_workers(pool: RayPool, tmp_path: Path) -> None:
         job.check(range(6))
 
 
-def test_what_a_node_cannot_see_is_told_before_any_work(pool: RayPool, job: Recorder, tmp_path: Path) -> None:
+def test_what_a_node_cannot_see_is_told_before_any_work(pool: RayPool, nodes: list[str], job: Recorder, tmp_path: Path) -> None:
     with pytest.raises(
-        ClusterError, match=r"^Node .*\(127\.0\.0\.3\) cannot see the source .*absent\.mkv\. Put input, output and engines"
+        ClusterError,
+        match=rf"^Node .*\({re.escape(min(nodes))}\) cannot see the source .*absent\.mkv\. Put input, output and engines",
     ):
         job.run(pool, job.spec(tmp_path / "absent.mkv"), 2)
     assert job.asked == []
