@@ -22,6 +22,8 @@ START_SECONDS = 60.0
 HEAD = "127.0.0.2"
 LOOPBACK_ONLY = {"RAY_AUTH_MODE": "disabled"}
 """Said outright: else Ray asks for a token once the user has one for other clusters. These listen on loopback only."""
+KEPT = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
+"""A process that has looked at a job's paths is there for the next job: starting one, with torch, takes seconds."""
 SOON_MISSED = {"RAY_health_check_period_ms": "500", "RAY_health_check_initial_delay_ms": "1000"}
 """To the head: a node whose processes are gone is counted out after 2.5 s instead of 15. A slow one has as long as ever."""
 
@@ -71,7 +73,14 @@ class Cluster:
         raise AssertionError(f"the head did not start:\n{told}")
 
     def _start(self, ip: str, *options: str) -> None:
-        environment = {**os.environ, **LOOPBACK_ONLY, **SOON_MISSED, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
+        environment = {
+            **os.environ,
+            **LOOPBACK_ONLY,
+            **SOON_MISSED,
+            **KEPT,
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "PYTHONPATH": str(ROOT),
+        }
         environment.pop("RAY_ADDRESS", None)
         with (self._folder / f"{ip}.log").open("ab") as log:
             self._nodes[ip] = subprocess.Popen(
