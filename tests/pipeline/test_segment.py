@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from vidrestore.errors import IndexMismatchError
 from vidrestore.media.input.picture_decoder import DecodeOptions, Window
 from vidrestore.pipeline.segment import Segment, cut_into_segments
-from vidrestore.pipeline.segment_runner import SegmentFeed, SegmentFrame, SegmentStage
+from vidrestore.pipeline.segment_feed import SegmentFeed, SegmentFrame
+from vidrestore.pipeline.segment_runner import SegmentStage
 from vidrestore.pipeline.workers.inline import unindexed_segments
 from vidrestore.types import Frame, StreamInfo
 
