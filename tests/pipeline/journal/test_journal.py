@@ -21,6 +21,7 @@ import pytest
 from tests.pipeline.journal.journal_run import FRAMES, KEY, begun, names, payload, run, whole, write_part
 from vidrestore.errors import (
     JobLockedError,
+    MediaError,
     StorageError,
 )
 from vidrestore.pipeline.journal.faultpoints import FAULT_POINTS
@@ -275,6 +276,19 @@ def test_damaged_missing_and_foreign_files_are_not_believed(tmp_path: Path) -> N
         (folder / "000000.seg").write_bytes(b"something else")
         assert journal.commit(write_part(journal, 0)).path.read_bytes() == payload(0)
         assert sorted(journal.done()) == [0, 2, 4]
+
+
+def test_files_that_cannot_be_read_for_a_moment_are_not_thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun(tmp_path / "a.mp4", 3)
+
+    def stale(path: Path) -> str:
+        raise MediaError(f"{path} cannot be read: Stale file handle.")
+
+    with Journal.open(str(tmp_path / "a.mp4"), KEY) as journal:
+        with monkeypatch.context() as patch, pytest.raises(StorageError, match=r"Stale .* goes on where it stopped"):
+            patch.setattr("vidrestore.pipeline.journal.journal.digest_of", stale)
+            journal.done()
+        assert sorted(journal.done()) == [0, 1, 2]
 
 
 def test_a_file_that_is_not_whole_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from vidrestore.errors import MediaError, StorageError
+from vidrestore.errors import MediaError, SourceMissingError, StorageError
 from vidrestore.media.output.sequence_sink import sequence_target
 from vidrestore.pipeline.journal.faultpoints import reached
 from vidrestore.pipeline.journal.fingerprint import Key, digest_of
@@ -204,6 +204,9 @@ class Journal:
 
         Args:
             progress: called with the bytes looked at so far and in all.
+
+        Raises:
+            StorageError: a file cannot be read, or the disk refuses; nothing is dropped.
         """
         with self._guard, refused(self.folder):
             total = sum(row.size for row in self._rows.values())
@@ -338,15 +341,20 @@ class Journal:
     # ------------------------------------------------------------------------------------------
 
     def _is_sound(self, row: SegmentDone) -> bool:
-        """Whether a segment's file is there and has the recorded content."""
+        """Whether a segment's file is there and has the recorded content.
+
+        Raises StorageError: it cannot be read now, which says nothing of its content (a network disk, too many open files).
+        """
         try:
             state = state_of(row.path)
             if self._sound.get(row.number) == state:
                 return True
             if state[0] != row.size or digest_of(row.path) != row.sha256:
                 return False
-        except (OSError, MediaError):
+        except (FileNotFoundError, NotADirectoryError, SourceMissingError):
             return False
+        except MediaError as error:
+            raise StorageError(error.message, f"Check the disk. {RESUME} Without that file only its segment is lost.") from error
         self._sound[row.number] = state
         return True
 
