@@ -88,15 +88,19 @@ def varying_clip(path: Path) -> Path:
     random_numbers = np.random.default_rng(3)
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25, options={"preset": "fast", "bf": "3"})
-        video.width, video.height, video.pix_fmt, video.time_base = 64, 48, "yuv420p", Fraction(1, 1000)
-        pts = 0
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video.codec_context.time_base = video.time_base = Fraction(1, 1000)
+        pts, moments = 0, []
         for index in range(FRAMES):
             pixels = random_numbers.integers(0, 32, (48, 64, 3), np.uint8) + np.uint8(6 * index)
             picture = av.VideoFrame.from_ndarray(pixels, "rgb24")
             picture.pts, picture.time_base = pts, video.time_base
             container.mux(video.encode(picture))
+            moments.append(pts)
             pts += 40 if index < LENGTH else 10 if index < 2 * LENGTH else 70
         container.mux(video.encode(None))
+    with av.open(str(path)) as container:
+        assert [frame.pts for frame in container.decode(video=0)] == moments, "the clip is what it is meant to be"
     return path
 
 

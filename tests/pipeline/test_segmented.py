@@ -337,16 +337,19 @@ def varying_clip(path: Path) -> Path:
     """Pictures of 40 ms up to the joint at LENGTH, then of 10, then of 70 ms; h264 with B-frames."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25, options={"preset": "medium", "bf": "3"})
-        video.width, video.height, video.pix_fmt, video.time_base = 96, 64, "yuv420p", Fraction(1, 1000)
-        pts = 0
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        video.codec_context.time_base = video.time_base = Fraction(1, 1000)
+        pts, moments = 0, []
         random = np.random.default_rng(3)
         for index in range(FRAMES):
             noise = random.integers(0, 256, (64, 96, 3), np.uint8) // 8 + np.uint8(4 * index)
             picture = av.VideoFrame.from_ndarray(noise, "rgb24")
             picture.pts, picture.time_base = pts, video.time_base
             container.mux(video.encode(picture))
-            pts += 40 if index < LENGTH - 1 else 10 if index < 2 * LENGTH - 1 else 70
+            moments.append(pts)
+            pts += 40 if index < LENGTH else 10 if index < 2 * LENGTH else 70
         container.mux(video.encode(None))
+    assert [frame.pts for frame in VideoDecoder(path)] == moments, "the clip is what it is meant to be"
     return path
 
 
