@@ -20,6 +20,7 @@ import pytest
 
 from tests.pipeline.journal.journal_run import FRAMES, KEY, begun, names, payload, run, whole, write_part
 from vidrestore.errors import (
+    DiskFullError,
     JobLockedError,
     MediaError,
     StorageError,
@@ -27,6 +28,7 @@ from vidrestore.errors import (
 from vidrestore.pipeline.journal.faultpoints import FAULT_POINTS
 from vidrestore.pipeline.journal.fingerprint import Key
 from vidrestore.pipeline.journal.journal import Journal, has_finished_output, job_folder, read_jobs, sweep
+from vidrestore.pipeline.journal.store import Store
 
 SCRIPT = Path(__file__).with_name("journal_run.py")
 OTHER = Key((("input", "1"), ("setting strength", "0.5")))
@@ -306,10 +308,48 @@ def test_another_key_reuses_nothing_and_says_why(tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
     begun(output, 2)
     with Journal.open(str(output), OTHER) as journal:
-        assert journal.notices == ("Nothing of an earlier run is reused, because it had otherwise: the settings (strength).",)
+        (notice,) = journal.notices
+        assert notice.startswith("Nothing of an earlier run is reused, because it had otherwise: the settings (strength).")
         assert journal.done() == {} and dict(journal.facts) == {} and list(journal.segments_folder.iterdir()) == []
+
+
+def test_work_of_other_settings_is_laid_by_and_taken_back(tmp_path: Path) -> None:
+    """A mistyped option does not cost what was done; it goes when the job ends well, or is begun with `fresh`."""
+    output = tmp_path / "out.mp4"
+    begun(output, 2)
+    with Journal.open(str(output), OTHER) as journal:
+        assert not journal.empty, "the folder may not go with what is laid by in it"
+        journal.commit(write_part(journal, 3))
     with Journal.open(str(output), KEY) as journal:
-        assert journal.notices == ()  # there was nothing to reuse
+        assert sorted(journal.done()) == [0, 1] and len(journal.notices) == 1
+    with Journal.open(str(output), OTHER) as journal:
+        assert sorted(journal.done()) == [3]
+    with Journal.open(str(output), KEY, fresh=True) as journal:
+        assert journal.done() == {} and journal.empty
+    with Journal.open(str(output), OTHER) as journal:
+        assert journal.done() == {} and journal.notices == ()
+        journal.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_laid_by_survives_an_opening_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "out.mp4"
+    begun(output, 2)
+    whole_open, calls = Store.open, []
+
+    def full(path: Path) -> Store:
+        calls.append(path)
+        if len(calls) == 2:  # the new journal beside what is laid by
+            raise DiskFullError("There is no space left.")
+        return whole_open(path)
+
+    monkeypatch.setattr(Store, "open", full)
+    with pytest.raises(DiskFullError):
+        Journal.open(str(output), OTHER)
+    assert not sweep(str(output))
+    monkeypatch.undo()
+    with Journal.open(str(output), KEY) as journal:
+        assert sorted(journal.done()) == [0, 1]
 
 
 def test_fresh_and_clear_begin_anew(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
       segments/000012.seg   whole and flushed; only those with a row count
       segments/*.part       being written; without an owner after a kill
       join/                 the output as it grows
+      earlier/KEY/          what was done with other settings, until this job ends well
       lock, holder.json     see `lock`
 
 A segment is flushed, renamed, its folder flushed, and only then recorded: wherever a kill strikes, a row means a whole file. What
@@ -23,6 +24,7 @@ from typing import Any, Literal
 
 from vidrestore.errors import MediaError, SourceMissingError, StorageError
 from vidrestore.media.output.sequence_sink import sequence_target
+from vidrestore.pipeline.journal.aside import EARLIER, lay_by, take_back
 from vidrestore.pipeline.journal.faultpoints import reached
 from vidrestore.pipeline.journal.fingerprint import Key, digest_of
 from vidrestore.pipeline.journal.folder import (
@@ -64,6 +66,7 @@ class Journal:
         self.folder = folder
         self.segments_folder = folder / "segments"
         self.join_folder = folder / "join"
+        self.earlier_folder = folder / EARLIER
         self.notices: tuple[str, ...] = ()
         self._held = lock
         self._removed = False
@@ -73,7 +76,7 @@ class Journal:
 
     @classmethod
     def open(cls, output: str, key: Key, *, fresh: bool = False) -> Journal:
-        """Take up the job of `output`, or begin it. Segments made under another key are removed, and `notices` says why.
+        """Take up the job of `output`, or begin it. Segments made under another key are laid by, and `notices` says why.
 
         Args:
             output: as the user named it; a relative name means where the process is now.
@@ -121,6 +124,7 @@ class Journal:
             sync_folder(self.folder.parent)
             self._open_store()
             if fresh:
+                remove_entry(self.earlier_folder)
                 self._forget(name, key)
             else:
                 try:
@@ -151,16 +155,24 @@ class Journal:
 
     def _compare(self, name: str, key: Key) -> None:
         earlier = self._store.job()
-        if earlier is None:
-            self._forget(name, key)
-            return
-        differences = earlier[1].differences(key)
-        if not differences:
+        differences = [] if earlier is None else earlier[1].differences(key)
+        if earlier is not None and not differences:
             self._store.set_state("running", "")
             return
-        if self._store.counts()[0]:
-            self._notice(f"Nothing of an earlier run is reused, because it had otherwise: {', '.join(differences)}.")
-        self._forget(name, key)
+        kept = self._store.counts()[0]
+        self._store.close()
+        if earlier is not None and kept:
+            self._notice(
+                f"Nothing of an earlier run is reused, because it had otherwise: {', '.join(differences)}. What it has done is"
+                " kept for a run with its settings, until this one ends well."
+            )
+            lay_by(self.folder, earlier[1])
+        taken = take_back(self.folder, key)
+        self._store = Store.open(self.folder / JOURNAL)
+        if taken:
+            self._store.set_state("running", "")
+        else:
+            self._forget(name, key)
 
     def _forget(self, name: str, key: Key) -> None:
         """Begin anew: first no row, then (in `_clear_leftovers`) no file."""
@@ -184,7 +196,8 @@ class Journal:
         if hasattr(self, "_store"):
             self._store.close()
         with contextlib.suppress(OSError):
-            if not (self.folder / JOURNAL).exists() or not (self.folder / JOURNAL).stat().st_size:
+            journal = self.folder / JOURNAL
+            if not self.earlier_folder.exists() and (not journal.exists() or not journal.stat().st_size):
                 self._dissolve()
         self._held.release()
 
@@ -192,9 +205,9 @@ class Journal:
 
     @property
     def empty(self) -> bool:
-        """Whether no segment is kept, so that the folder is of no use to a later run."""
+        """Whether nothing is kept, of these settings or of others, so that the folder is of no use to a later run."""
         with self._guard:
-            return not self._rows
+            return not self._rows and not self.earlier_folder.exists()
 
     def done(self, progress: Callable[[int, int], None] | None = None) -> dict[int, SegmentDone]:
         """The segments that need not be restored again, by number; their files were read again and have the right SHA-256.
@@ -378,7 +391,7 @@ def sweep(output: str) -> bool:
     folder = job_folder(output)
     if not folder.is_dir() or folder.is_symlink():
         return not folder.exists()
-    if (folder / JOURNAL).exists() or not is_ours(folder):
+    if (folder / JOURNAL).exists() or (folder / EARLIER).exists() or not is_ours(folder):
         return False
     lock = JobLock(folder)
     try:
