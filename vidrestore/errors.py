@@ -244,4 +244,4 @@ class DiskFullError(StorageError):
 
 class InterruptedJob(VidrestoreError):
     exit_code = 130
-    next_step = "Run the same command again to start over."
+    next_step = "Run the same command again."

@@ -1,12 +1,12 @@
 """A job is killed at random moments and run again until it is done: is the file the same, every time?
 
-    python -m benchmarks.jobs.kill [--kills 100] [--seed 1] [--parallel 2] [--json FILE]
+    python -m benchmarks.jobs.kill [--kills 100] [--seed 1] [--parallel 2] [--after 0] [--json FILE]
 
 A real job (flare + day on 48 frames of the example drive, in segments of 6) runs once undisturbed, for the SHA-256 of its
 output and for its length. Then, `--kills` times, it is begun anew and ended with SIGKILL at a moment drawn uniformly from its
-length, the start of Python included, and the same command is given until it is done; each of those runs is killed again with
-probability 1/3. Half of the jobs write mp4 and half mkv, half of each with one worker and half with two, which have to be gone
-after the kill.
+length, and the same command is given until it is done; each of those runs is killed again with probability 1/3. `--after 0.6`
+leaves out the first 60 %, as half of so short a run is the start of Python and torch. Half of the jobs write mp4 and half mkv,
+half of each with one worker and half with two, which have to be gone after the kill.
 
 After each kill: SQLite finds the journal whole, every recorded segment is there whole, the output is the right one or not there
 at all, nothing lies beside it but the job's folder, and no worker is left. At the end: the right SHA-256, and no folder.
@@ -81,8 +81,8 @@ class Row:
 class Bench:
     """The clip, the settings, and what an undisturbed run gives."""
 
-    def __init__(self, folder: Path, kept: Path) -> None:
-        self.folder, self._kept = folder, kept
+    def __init__(self, folder: Path, kept: Path, after: float) -> None:
+        self.folder, self._kept, self._after = folder, kept, after
         self.source, self._config = folder / "in.mp4", folder / "settings.toml"
         self._config.write_text(SETTINGS)
         ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-i", str(CLIP), "-frames:v", str(FRAMES)]
@@ -142,7 +142,7 @@ class Bench:
         """One run, killed at that part of its length (None: not at all); True if it was killed."""
         began = time.monotonic()
         process = self.start(output, variant)
-        seconds = PATIENCE if moment is None else moment * self.length(variant)
+        seconds = PATIENCE if moment is None else (self._after + (1 - self._after) * moment) * self.length(variant)
         try:
             _, told = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -214,12 +214,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100, help="jobs, each killed at least once")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--parallel", type=int, default=2, help="jobs at once")
+    parser.add_argument("--after", type=float, default=0.0, metavar="0..1", help="part of a run in which no kill strikes")
     parser.add_argument("--json", type=Path, default=RESULTS, metavar="FILE")
     options = parser.parse_args()
     kept = Path(tempfile.mkdtemp(prefix="vidrestore-kill-"))
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(options.parallel) as threads:
-        bench = Bench(Path(name), kept)
+        bench = Bench(Path(name), kept, options.after)
         list(threads.map(bench.undisturbed, VARIANTS))
         for variant in VARIANTS:
             print(f"{variant.name}: {bench.length(variant):.1f} s undisturbed, {bench.expected[variant.container]}", flush=True)
@@ -242,6 +243,7 @@ def main() -> None:
         "settings": SETTINGS.splitlines(),
         "seed": options.seed,
         "parallel": options.parallel,
+        "after": options.after,
         "minutes": round(seconds / 60, 1),
         "undisturbed_seconds": lengths,
         "sha256": bench.expected,

@@ -14,9 +14,10 @@ import pytest
 
 import vidrestore
 from tests.cli.desk import FRAMES, HEIGHT, WIDTH, Desk, tiny_engine
-from vidrestore.cli.run import overrides, progress_bar
+from vidrestore.cli.progress import progress_bar, progress_lines
+from vidrestore.cli.run import overrides
 from vidrestore.config import settle
-from vidrestore.errors import ConfigError
+from vidrestore.errors import ConfigError, InterruptedJob
 
 ENGINES = Path(__file__).resolve().parents[2] / "engines"
 DEFAULTS = {
@@ -230,12 +231,35 @@ def test_from_another_thread(desk: Desk) -> None:
 def test_the_bar_counts_frames(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     with vidrestore.Job(desk.source, desk.output, settle({"engines": ("identity",)})) as job:
         plan = job.plan()
-    with progress_bar(plan, shown=True) as step:
-        assert step is not None
+    with progress_bar(plan) as step:
         step(vidrestore.Progress(FRAMES, FRAMES, 1.0))
     assert f"/{FRAMES}" in capsys.readouterr().err
-    with progress_bar(plan, shown=False) as step:
-        assert step is None
+
+
+def test_a_log_gets_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_lines(every=0.0) as step:
+        step(vidrestore.Progress(30, 120, 10.0, resumed=10))
+        step(vidrestore.Progress(30, None, 0.0))
+    assert capsys.readouterr().err.splitlines() == [
+        "30 of 120 frames, 2.00 frames a second, about 45 s left",
+        "30 frames, 0.00 frames a second",
+    ]
+    with progress_lines() as step:
+        step(vidrestore.Progress(30, 120, 10.0))
+    assert capsys.readouterr().err == ""
+
+
+def test_what_becomes_of_an_earlier_run_is_said_before_the_work_and_once(desk: Desk) -> None:
+    short = desk.folder / "short.toml"
+    short.write_text("segment_frames = 5\n")
+    config = settle({"engines": ("identity",)}, config=short)
+    with pytest.raises(InterruptedJob), vidrestore.Job(desk.source, desk.output, config) as job:
+        job.run(stopping=iter([False] * 8 + [True] * 10_000).__next__)
+    first = desk.restore("--config", short, "--crf", "30", "--dry-run")
+    assert first.exit_code == 0
+    result = desk.restore("--config", short)
+    lines = result.stderr.splitlines()
+    assert result.exit_code == 0 and sum("restored by an earlier run" in line for line in lines) == 1
 
 
 def test_presets_are_valid() -> None:

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from vidrestore.pipeline.interrupts import Interrupts
+from vidrestore.pipeline.interrupts import SIGNALS, Interrupts
 
 
 def send(number: signal.Signals = signal.SIGINT) -> None:
@@ -21,7 +21,7 @@ def test_the_first_signal_raises_where_there_is_no_patience() -> None:
         assert interrupts.requested
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_with_patience_the_first_is_told_and_the_second_raises(number: signal.Signals) -> None:
     told: list[str] = []
     with Interrupts(1, lambda: told.append("first")) as interrupts:
@@ -59,3 +59,14 @@ def test_the_handlers_before_come_back() -> None:
     with Interrupts(1):
         assert signal.getsignal(signal.SIGINT) != before[0]
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_what_the_parent_wants_ignored_stays_ignored() -> None:
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts:
+            send(signal.SIGHUP)
+            assert not interrupts.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)

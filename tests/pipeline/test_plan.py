@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from vidrestore.errors import DiskFullError, EmptyVideoError, VerificationError
-from vidrestore.pipeline.job import expected_frames
 from vidrestore.pipeline.machine import available_cores, load_average, peak_memory, processor_name, return_free_memory
 from vidrestore.pipeline.pipeline import Tally
-from vidrestore.pipeline.plan import Progress, check_space, clock, estimate_bytes, size_text
+from vidrestore.pipeline.plan import Progress, check_space, clock, estimate_bytes, expected_frames, size_text
 from vidrestore.pipeline.prepare import marking
 from vidrestore.pipeline.single_pass import check_count
 from vidrestore.types import StreamInfo

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from vidrestore.cli.progress import progress_bar, progress_lines, tell_notice, tell_stopping
 from vidrestore.cli.reports import check_json_target, write_json
 from vidrestore.cli.values import KEY_VALUE, RECTANGLE, TIME
 from vidrestore.config import Codec, settle
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vidrestore.config import RunConfig
-    from vidrestore.pipeline.plan import Plan, Progress, Result
+    from vidrestore.pipeline.plan import Result
     from vidrestore.pipeline.workers.local_pool import WorkerPool
 
 CODECS = get_args(Codec)
@@ -136,10 +136,12 @@ def run_one(source: str, output: str, config: RunConfig, json_file: str | None, 
         if options["dry_run"]:
             write_json(json_file, {"dry_run": True, "plan": plan.as_dict()})
             return
-        with progress_bar(plan, shown=not quiet and sys.stderr.isatty()) as progress:
-            result = job.run(progress, on_interrupt=tell_stopping)
+        told: list[str] = []
+        watch = progress_bar(plan) if sys.stderr.isatty() else progress_lines()
+        with nullcontext() if quiet else watch as progress:
+            result = job.run(progress, on_interrupt=tell_stopping, on_notice=lambda notice: tell_notice(notice, told))
     write_json(json_file, result.as_dict())
-    report(result, quiet, to_stderr)
+    report(result, quiet, to_stderr, told)
 
 
 def run_batch(sources: tuple[str, ...], output: str, config: RunConfig, json_file: str | None, options: dict[str, Any]) -> int:
@@ -227,14 +229,6 @@ def open_pool(config: RunConfig, options: dict[str, Any]) -> Iterator[tuple[Work
         yield pool, workers
 
 
-def tell_stopping() -> None:
-    """Say that a first Ctrl-C was heard. Called by a signal handler, so past Python's own streams, which may be in use."""
-    from vidrestore.cli.batch import STOPPING
-
-    with contextlib.suppress(OSError, ValueError):
-        os.write(sys.stderr.fileno(), f"\n{STOPPING}\n".encode())
-
-
 def overrides(options: dict[str, Any]) -> dict[str, Any]:
     """The settings that the flags decide, as keys of RunConfig; what was not given is left to preset and defaults."""
     if options["day"] and options["night"]:
@@ -268,38 +262,23 @@ def words(lists: str | tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-@contextmanager
-def progress_bar(plan: Plan, shown: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """A bar with frames, frames a second and the time left; None where nobody would see it."""
-    if not shown:
-        yield None
-        return
-    from tqdm import tqdm
+def report(result: Result, quiet: bool, to_stderr: bool = False, told: Sequence[str] = ()) -> None:
+    """The last lines: what was written, how it was checked, and warnings, which --quiet does not silence.
 
-    with tqdm(total=plan.frames, unit=" frames", dynamic_ncols=True, leave=False, file=sys.stderr) as bar:
-
-        def step(progress: Progress) -> None:
-            if bar.n < progress.resumed:  # those of an earlier run count, but not for the speed
-                bar.n = bar.initial = progress.resumed
-            bar.update(progress.frames - bar.n)
-
-        yield step
-
-
-def report(result: Result, quiet: bool, to_stderr: bool = False) -> None:
-    """The last lines: what was written, how it was checked, and warnings, which --quiet does not silence."""
+    Args:
+        told: notices that were said already.
+    """
     from vidrestore.pipeline.plan import clock
 
     if not quiet:
-        click.echo(
-            f"{result.output}: {result.frames} frames in {clock(result.seconds)} ({result.fps:.2f} frames a second)",
-            err=to_stderr,
-        )
+        speed = f" ({result.fps:.2f} frames a second)" if result.fps else ""
+        click.echo(f"{result.output}: {result.frames} frames in {clock(result.seconds)}{speed}", err=to_stderr)
         click.echo(result.verification_line, err=to_stderr)
     for line in damage_lines(result.damage):
         click.secho(f"Damage: {line}", err=True, fg="yellow")
     for notice in result.notices:
-        click.secho(f"Note: {notice}", err=True, fg="yellow")
+        if notice not in told:
+            click.secho(f"Note: {notice}", err=True, fg="yellow")
 
 
 def damage_lines(damage: Sequence[dict[str, Any]], most: int = 20) -> list[str]:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a job runs: asked once, it ends what it has begun; asked twice, it stops where that is safe.
+"""Ctrl-C, SIGTERM, a closed terminal: asked once, a job ends what it has begun; asked twice, it stops where that is safe.
 
 Python delivers signals between any two bytecodes of the main thread. Raised inside a lock's bookkeeping
 or half-way through a clean-up, the exception would leave a lock held or a temporary file behind. So while
@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["Interrupts"]
+__all__ = ["SIGNALS", "Interrupts"]
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+"""SIGHUP comes when the terminal or the connection is lost; Windows has none."""
 
 
 class Interrupts:
-    """A context manager that holds the process's two stop signals; outside the main thread it does nothing.
+    """A context manager that holds the process's stop signals; outside the main thread it does nothing.
 
     `requested` turns True at the first signal, which raises, unless there is patience. Those after the one that raised are
     ignored, so that nothing interrupts the clean-up.
@@ -42,7 +43,8 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                self._previous[number] = signal.signal(number, self._note)
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has SIGHUP ignored, and means it
+                    self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -6,7 +6,6 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,17 +22,26 @@ from vidrestore.pipeline.journal.folder import work_bytes
 from vidrestore.pipeline.journal.journal import has_finished_output, sweep
 from vidrestore.pipeline.machine import peak_memory
 from vidrestore.pipeline.outcome import Outcome
-from vidrestore.pipeline.plan import EngineSummary, Plan, Progress, Result, check_space, estimate_bytes
+from vidrestore.pipeline.plan import (
+    EngineSummary,
+    Plan,
+    Progress,
+    Result,
+    check_space,
+    estimate_bytes,
+    expected_frames,
+    written_bytes,
+)
 from vidrestore.pipeline.prepare import Prepared, prepare
 from vidrestore.pipeline.segment_runner import decode_options, sample_type
 from vidrestore.pipeline.segmented import SegmentedRun
 from vidrestore.pipeline.single_pass import run_single_pass
-from vidrestore.types import Batch, StreamInfo
+from vidrestore.types import Batch
 
 if TYPE_CHECKING:
     from vidrestore.pipeline.workers.local_pool import WorkerPool
 
-__all__ = ["Job", "expected_frames", "restore"]
+__all__ = ["Job", "restore"]
 
 NOT_MUXED = ("image2", "gif", "yuv4mpegpipe")
 """Outputs that are written picture by picture when all segments are done."""
@@ -119,18 +127,19 @@ class Job:
         *,
         stopping: Callable[[], bool] = lambda: False,
         on_interrupt: Callable[[], None] | None = None,
-        interrupts: Interrupts | None = None,
+        on_notice: Callable[[str], None] | None = None,
     ) -> Result:
         """Restore the source, or what an earlier run has left of it. Plans first if `plan` was not called; can run once.
 
-        Called in the main thread it holds SIGINT and SIGTERM until it has cleaned up. A job in segments completes those in work
-        at the first signal and stops at the second; one single pass stops at the first.
+        Called in the main thread it holds SIGINT, SIGTERM and SIGHUP until it has cleaned up. A job in segments completes
+        those in work at the first signal and stops at the second; one single pass stops at the first.
 
         Args:
             progress: called with a Progress after each frame, in the caller's thread.
             stopping: True asks for what a first signal asks for; called often.
             on_interrupt: called at a first signal that does not stop at once; must not print through Python's own streams.
-            interrupts: holds the stop signals for the caller, who also says what a first one does; None: own ones.
+            on_notice: called, before the work begins, with what the user should know of an earlier run's: what goes on, or why
+                nothing does. The result tells it again.
 
         Raises:
             VidrestoreError: the first thing that went wrong; nothing is left under the output's name.
@@ -139,12 +148,11 @@ class Job:
         plan = self.plan()
         assert self._prepared is not None
         began = time.perf_counter()
-        own = nullcontext(interrupts) if interrupts is not None else Interrupts(int(plan.resumable), on_interrupt)
-        with own as held, memory_guard("writing the output"):
+        with Interrupts(int(plan.resumable), on_interrupt) as interrupts, memory_guard("writing the output"):
             if plan.resumable:
-                outcome = self._run_segments(held, progress, stopping)
+                outcome = self._run_segments(interrupts, progress, stopping, on_notice)
             else:
-                outcome = self._run_at_once(held, progress, stopping, plan.frames)
+                outcome = self._run_at_once(interrupts, progress, stopping, plan.frames)
         return self._result(plan, outcome, time.perf_counter() - began)
 
     # Planning ---------------------------------------------------------------------------------
@@ -258,7 +266,11 @@ class Job:
     # Running ----------------------------------------------------------------------------------
 
     def _run_segments(
-        self, interrupts: Interrupts, progress: Callable[[Progress], None] | None, stopping: Callable[[], bool]
+        self,
+        interrupts: Interrupts,
+        progress: Callable[[Progress], None] | None,
+        stopping: Callable[[], bool],
+        on_notice: Callable[[str], None] | None,
     ) -> Outcome:
         assert self._prepared is not None
         pool = self._pool
@@ -276,6 +288,7 @@ class Job:
                 fresh=self._fresh,
                 progress=progress,
                 stopping=stopping,
+                on_notice=on_notice,
             )
             return run.run(interrupts)
         finally:
@@ -385,25 +398,3 @@ def restore(
     folder = None if engines_dir is None else Path(engines_dir)
     with Job(source, output, run, engines_dir=folder, overwrite=overwrite, fresh=fresh, workers=workers) as job:
         return job.run(progress)
-
-
-def expected_frames(info: StreamInfo, start: float, duration: float | None) -> int | None:
-    """Frames between `start` and `start + duration` (seconds), by the header; None where it does not say."""
-    if start == 0 and duration is None:
-        return info.frames
-    if info.frame_rate is None:
-        return None
-    left = None if info.duration is None else max(0.0, info.duration - start)
-    spans = [span for span in (left, duration) if span is not None]
-    return max(1, round(min(spans) * info.frame_rate)) if spans else None
-
-
-def written_bytes(output: str) -> int | None:
-    """Size of a file or of the files of a folder; None for a pipe."""
-    path = Path(output)
-    if output == "-":
-        return None
-    if path.is_file():
-        return path.stat().st_size
-    folder = path if path.is_dir() else path.parent
-    return sum(entry.stat().st_size for entry in folder.iterdir() if entry.is_file())

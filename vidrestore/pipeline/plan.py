@@ -11,7 +11,19 @@ from vidrestore.config import DEFAULT_CRF
 from vidrestore.errors import DiskFullError
 from vidrestore.types import StreamInfo
 
-__all__ = ["EngineSummary", "Plan", "Progress", "Result", "Seconds", "check_space", "clock", "estimate_bytes", "size_text"]
+__all__ = [
+    "EngineSummary",
+    "Plan",
+    "Progress",
+    "Result",
+    "Seconds",
+    "check_space",
+    "clock",
+    "estimate_bytes",
+    "expected_frames",
+    "size_text",
+    "written_bytes",
+]
 
 BITS_PER_PIXEL = {
     "h264": 0.20, "hevc": 0.13, "av1": 0.10, "vp9": 0.13, "prores": 4.0, "ffv1": 7.0, "png": 14.0, "mjpeg": 2.0, "gif": 4.0
@@ -228,3 +240,25 @@ def size_text(size: int) -> str:
             return f"{amount:.0f} {unit}"
         amount /= 1000
     return f"{amount:.1f} GB"
+
+
+def expected_frames(info: StreamInfo, start: float, duration: float | None) -> int | None:
+    """Frames between `start` and `start + duration` (seconds), by the header; None where it does not say."""
+    if start == 0 and duration is None:
+        return info.frames
+    if info.frame_rate is None:
+        return None
+    left = None if info.duration is None else max(0.0, info.duration - start)
+    spans = [span for span in (left, duration) if span is not None]
+    return max(1, round(min(spans) * info.frame_rate)) if spans else None
+
+
+def written_bytes(output: str) -> int | None:
+    """Size of a file or of the files of a folder; None for a pipe."""
+    path = Path(output)
+    if output == "-":
+        return None
+    if path.is_file():
+        return path.stat().st_size
+    folder = path if path.is_dir() else path.parent
+    return sum(entry.stat().st_size for entry in folder.iterdir() if entry.is_file())

@@ -17,8 +17,9 @@ from vidrestore.errors import (
     FrameFailedError,
     IndexMismatchError,
     InterruptedJob,
-    OutputExistsError,
+    RuntimeFailure,
     SourceChangedError,
+    StorageError,
     VidrestoreError,
 )
 from vidrestore.media.output.join import join, segment_origin
@@ -47,6 +48,8 @@ NEXT_STEPS = {
     FrameFailedError: "Please report this with the frame's number.",
 }
 """Where the error's own says that nothing was kept."""
+GOES_ON = (StorageError, RuntimeFailure, SourceChangedError, FrameFailedError)
+"""What may pass, or be mended, without another input or other settings, so that the same command can go on."""
 
 
 class SegmentedRun:
@@ -60,6 +63,7 @@ class SegmentedRun:
         fresh: forget what an earlier run has done.
         progress: called with what is restored, counting what an earlier run had done.
         stopping: True: complete what is in work and stop; asked often.
+        on_notice: called, before the work, with what the user should know of an earlier run's.
     """
 
     def __init__(
@@ -72,9 +76,10 @@ class SegmentedRun:
         fresh: bool = False,
         progress: Callable[[Progress], None] | None = None,
         stopping: Callable[[], bool] = lambda: False,
+        on_notice: Callable[[str], None] | None = None,
     ) -> None:
         self._job, self._shelf, self._pool, self._workers, self._fresh = job, shelf, pool, workers, fresh
-        self._progress, self._asked_to_stop = progress, stopping
+        self._progress, self._asked_to_stop, self._on_notice = progress, stopping, on_notice
         self._began = time.perf_counter()
         self._done: dict[int, SegmentDone] = {}
         self._in_work: dict[int, int] = {}
@@ -105,6 +110,7 @@ class SegmentedRun:
             self._notices = [*journal.notices, *self._notices]
             self._refuse_changed(stamp)
             self._refuse_existing()
+            self._tell_notices()
             journal.set_state("running")
             self._restore(journal, stamp, interrupts)
             if interrupts.requested or self._asked_to_stop():  # to join may take minutes
@@ -164,6 +170,11 @@ class SegmentedRun:
             self._notices.append(f"{self._resumed}{of} frames were restored by an earlier run and are kept.")
 
     # Segments -------------------------------------------------------------------------------------
+
+    def _tell_notices(self) -> None:
+        if self._on_notice is not None:
+            for notice in self._notices:
+                self._on_notice(notice)
 
     def _restore(self, journal: Journal, stamp: Stamp, interrupts: Interrupts) -> None:
         index = None if "unindexed" in journal.facts else self._job.index
@@ -326,7 +337,7 @@ class SegmentedRun:
     def _fail(self, journal: Journal, error: VidrestoreError) -> None:
         journal.set_state("failed", error.message)
         done = sum(segment.frames for segment in self._done.values())
-        if done and not isinstance(error, OutputExistsError):
+        if done and isinstance(error, GOES_ON):
             first = NEXT_STEPS.get(type(error), error.next_step)
             error.next_step = f"{first} The {done} frames that are restored are kept: the same command goes on.".strip()
 

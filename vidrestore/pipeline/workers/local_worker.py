@@ -17,6 +17,7 @@ from typing import Any
 
 from vidrestore.config import RunConfig
 from vidrestore.errors import RuntimeUnavailableError
+from vidrestore.pipeline.interrupts import SIGNALS
 from vidrestore.pipeline.machine import available_cores
 from vidrestore.pipeline.workers.messages import Channel
 
@@ -214,7 +215,7 @@ def _signals_blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:

@@ -19,6 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from vidrestore.pipeline.interrupts import SIGNALS
 from vidrestore.pipeline.segment import JobSpec, Segment, SegmentDone
 from vidrestore.pipeline.workers.messages import (
     Asked,
@@ -97,10 +98,10 @@ def main(runners: str, parent: int, cores: tuple[int, ...]) -> None:
 
 def _ignore_signals() -> None:
     """The parent hears of Ctrl-C and decides. It blocked both signals before it started us."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _die_with(parent: int) -> None:

@@ -1,0 +1,75 @@
+"""What a user sees while one job runs: a bar, lines in a log, notices, and that a signal was heard."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from vidrestore.pipeline.plan import Plan, Progress
+
+__all__ = ["progress_bar", "progress_lines", "tell_notice", "tell_stopping"]
+
+
+@contextmanager
+def progress_bar(plan: Plan) -> Iterator[Callable[[Progress], None]]:
+    """A bar with frames, frames a second and the time left."""
+    from tqdm import tqdm
+
+    with tqdm(total=plan.frames, unit=" frames", dynamic_ncols=True, leave=False, file=sys.stderr) as bar:
+
+        def step(progress: Progress) -> None:
+            if bar.n < progress.resumed:  # those of an earlier run count, but not for the speed
+                bar.n = bar.initial = progress.resumed
+            with contextlib.suppress(OSError):  # the terminal is gone; the job goes on
+                bar.update(progress.frames - bar.n)
+
+        yield step
+
+
+@contextmanager
+def progress_lines(every: float = 60.0) -> Iterator[Callable[[Progress], None]]:
+    """A line a minute on stderr, for logs: long jobs are not run in a terminal."""
+    from vidrestore.pipeline.plan import clock
+
+    last = time.monotonic()
+
+    def step(progress: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last < every:
+            return
+        last = time.monotonic()
+        of = left = ""
+        if progress.total is not None:
+            of = f" of {progress.total}"
+            left = f", about {clock((progress.total - progress.frames) / progress.fps)} left" if progress.fps else ""
+        click.echo(f"{progress.frames}{of} frames, {progress.fps:.2f} frames a second{left}", err=True)
+
+    yield step
+
+
+def tell_notice(notice: str, told: list[str]) -> None:
+    """Say, before the work, what becomes of an earlier run's; it is not said again at the end."""
+    told.append(notice)
+    line = click.style(f"Note: {notice}", fg="yellow")
+    if not sys.stderr.isatty():
+        click.echo(line, err=True)
+        return
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
+
+
+def tell_stopping() -> None:
+    """Say that a first Ctrl-C was heard. Called by a signal handler, so past Python's own streams, which may be in use."""
+    from vidrestore.cli.batch import STOPPING
+
+    with contextlib.suppress(OSError, ValueError):
+        os.write(sys.stderr.fileno(), f"\n{STOPPING}\n".encode())
