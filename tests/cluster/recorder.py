@@ -25,6 +25,8 @@ class Recorder:
     asked: list[int] = field(default_factory=list)
     on_progress: Callable[[], None] = lambda: None
     stop: bool = False
+    on_stopping: Callable[[], None] = lambda: None
+    """Called whenever the pool asks whether to stop."""
 
     def spec(self, source: Path | None = None, device: str = "cpu", **wishes: object) -> JobSpec:
         """A job in `folder` whose source is a file there."""
@@ -50,8 +52,12 @@ class Recorder:
             self.progress.append((worker, number, frames))
             self.on_progress()
 
+        def stopping() -> bool:
+            self.on_stopping()
+            return self.stop
+
         segments = [Segment(number, number * FRAMES, FRAMES) for number in range(count)]
-        pool.run(spec, segments, part_path=part_path, on_done=keep, on_progress=count_frames, stopping=lambda: self.stop)
+        pool.run(spec, segments, part_path=part_path, on_done=keep, on_progress=count_frames, stopping=stopping)
 
     def check_done(self, numbers: range) -> None:
         """All of `numbers` were told, with their files."""

@@ -120,6 +120,26 @@ def test_ctrl_c_ends_the_workers_at_once(pool: RayPool, job: Recorder) -> None:
     job.check(range(4))
 
 
+def test_a_second_ctrl_c_ends_the_workers_too(pool: RayPool, job: Recorder) -> None:
+    """The first asks to stop; where the second is safe to be raised, it is raised by the question itself."""
+    asked_since = 0
+
+    def stop() -> None:
+        job.stop = True
+
+    def raise_the_second() -> None:
+        nonlocal asked_since
+        asked_since += job.stop
+        if asked_since > 2:
+            raise KeyboardInterrupt
+
+    job.on_progress, job.on_stopping = stop, raise_the_second
+    with pytest.raises(KeyboardInterrupt):
+        job.run(pool, job.spec(seconds=2), 2)
+    pids = [pid for number in range(2) for pid in started(job.folder, number)]
+    until(lambda: not any(alive(pid) for pid in pids), "the end of the workers", 10)
+
+
 def test_two_jobs_share_the_workers(pool: RayPool, tmp_path: Path) -> None:
     jobs = []
     for name in ("a", "b"):

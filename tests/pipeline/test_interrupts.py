@@ -70,3 +70,12 @@ def test_what_the_parent_wants_ignored_stays_ignored() -> None:
             assert not interrupts.requested
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_in_the_background_of_a_shell_a_signal_that_is_sent_counts() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt), interrupts.armed():
+            send()
+    finally:
+        signal.signal(signal.SIGINT, before)

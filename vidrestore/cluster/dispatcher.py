@@ -91,6 +91,11 @@ class Dispatcher:
         """Why nodes were left out, one sentence each."""
         return list(self._barred.values())
 
+    @property
+    def alive(self) -> bool:
+        """False: nobody answers any more, after `close` or a fault."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """End all workers and the thread."""
         self._inbox.put(None)

@@ -158,13 +158,16 @@ class RayPool:
     ) -> Over:
         told_to_stop = False
         while True:
-            if not told_to_stop and stopping():
+            wished = stopping()  # in every turn: a second Ctrl-C is raised in here
+            if wished and not told_to_stop:
                 told_to_stop = True
                 self._dispatcher.stop(job)
             try:
                 message = job.outbox.get(timeout=POLL_SECONDS)
             except queue.Empty:
-                continue
+                if self._dispatcher.alive or not job.outbox.empty():
+                    continue
+                raise ClusterError("The thread that hands out segments has ended.", "Run the same command again.") from None
             if isinstance(message, Give):
                 gift = (message.segment, part_path(message.segment.number))
                 if message.first:

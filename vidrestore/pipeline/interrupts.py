@@ -18,6 +18,8 @@ __all__ = ["SIGNALS", "Interrupts"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 """SIGHUP comes when the terminal or the connection is lost; Windows has none."""
+MAY_BE_IGNORED = SIGNALS[2:]
+"""nohup has SIGHUP ignored, and means it; shells ignore SIGINT for what is in the background, and mean the keyboard only."""
 
 
 class Interrupts:
@@ -43,7 +45,7 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has SIGHUP ignored, and means it
+                if number not in MAY_BE_IGNORED or signal.getsignal(number) is not signal.SIG_IGN:
                     self._previous[number] = signal.signal(number, self._note)
         return self
 
