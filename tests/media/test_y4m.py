@@ -293,7 +293,7 @@ def run_pipe(source: bytes, *arguments: str) -> subprocess.CompletedProcess[byte
 
 
 def test_in_a_shell_pipe_between_two_judges(tmp_path: Path, judge: str) -> None:
-    picture = "gradients=s=64x48:r=30000/1001:d=1:c0=0x804020:c1=0x406080:speed=0.1"
+    picture = "gradients=s=64x48:r=30000/1001:d=1:c0=0x804020:c1=0x406080:speed=0.1:seed=1"
     subprocess.run([judge, "-v", "error", "-f", "lavfi", "-i", picture, "-pix_fmt", "yuv420p", tmp_path / "in.y4m"], check=True)
     vidrestore = f"'{sys.executable}' -c 'from vidrestore.cli import main; main()'"
     command = (

@@ -112,4 +112,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """The `vidrestore` program."""
-    cli.main(prog_name="vidrestore")
+    try:
+        cli.main(prog_name="vidrestore")
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: one more Ctrl-C may not change the exit code
