@@ -23,7 +23,8 @@ from vidrestore.config import RunConfig
 from vidrestore.pipeline.job import Job
 from vidrestore.pipeline.plan import Result
 from vidrestore.pipeline.segment import JobSpec, Segment, SegmentDone
-from vidrestore.pipeline.workers.local_pool import LocalPool, WorkerPool
+from vidrestore.pipeline.workers.local_pool import LocalPool
+from vidrestore.pipeline.workers.pool import WorkerPool
 
 LENGTH = 6
 """Of a segment, in frames."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from vidrestore.config import RunConfig
     from vidrestore.pipeline.plan import Result
-    from vidrestore.pipeline.workers.local_pool import WorkerPool
+    from vidrestore.pipeline.workers.pool import WorkerPool
 
 CODECS = get_args(Codec)
 FILES_ON_A_CLUSTER = 8

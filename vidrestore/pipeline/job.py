@@ -39,7 +39,7 @@ from vidrestore.pipeline.single_pass import run_single_pass
 from vidrestore.types import Batch
 
 if TYPE_CHECKING:
-    from vidrestore.pipeline.workers.local_pool import WorkerPool
+    from vidrestore.pipeline.workers.pool import WorkerPool
 
 __all__ = ["Job", "restore"]
 

@@ -38,7 +38,7 @@ from vidrestore.pipeline.segment import JobSpec, SegmentDone, cut_into_segments
 from vidrestore.pipeline.workers.inline import InlinePool, unindexed_segments
 
 if TYPE_CHECKING:
-    from vidrestore.pipeline.workers.local_pool import WorkerPool
+    from vidrestore.pipeline.workers.pool import WorkerPool
 
 __all__ = ["SegmentedRun", "absolute"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, get_args
@@ -35,7 +36,6 @@ __all__ = ["join", "segment_origin"]
 _SIDE_DATA = get_args(PktSideDataT)
 """Names of side data in the order of FFmpeg's numbers."""
 
-Progress = Callable[[int, int], None]
 BeforeNaming = Callable[[Path, VerifyReport], None]
 
 
@@ -67,7 +67,6 @@ def join(
     overwrite: bool = False,
     comment: str = "",
     before_naming: BeforeNaming | None = None,
-    progress: Progress | None = None,
 ) -> VerifyReport:
     """Make the output of all segments, verify it, and give it its name.
 
@@ -81,7 +80,6 @@ def join(
         overwrite: replace an existing output.
         comment: which engines ran.
         before_naming: called with the verified file (a folder of images) and the report when only the name is missing.
-        progress: called now and then with the pictures written so far and all of them.
 
     Raises:
         UsageError, MediaError, StorageError: as `check_sink` and `VideoWriter` do.
@@ -96,24 +94,23 @@ def join(
     total = _check_order(segments, "coded" if kind == "muxed" else "kept")
     if not total:
         raise EmptyVideoError(f"No picture was written to {target}.")
-    told = _Told(progress, total)
-    if kind == "muxed":
-        return _join_packets(target, media, info, config, segments, folder, overwrite, comment, before_naming, told)
-    return _join_pictures(target, media, info, config, segments, folder, overwrite, comment, before_naming, told)
+    work = _Work(target, media, info, config, segments, folder, overwrite, comment, before_naming)
+    return _join_packets(work) if kind == "muxed" else _join_pictures(work)
 
 
-class _Told:
-    """Progress, every so often."""
+@dataclass(frozen=True)
+class _Work:
+    """What `join` was asked for."""
 
-    _EVERY = 32
-
-    def __init__(self, tell: Progress | None, total: int) -> None:
-        self._tell, self._total, self._done = tell, total, 0
-
-    def one(self) -> None:
-        self._done += 1
-        if self._tell is not None and (self._done % self._EVERY == 0 or self._done == self._total):
-            self._tell(self._done, self._total)
+    target: str
+    media: MediaInfo
+    info: StreamInfo
+    config: RunConfig
+    segments: Sequence[Path]
+    folder: Path
+    overwrite: bool
+    comment: str
+    before_naming: BeforeNaming | None
 
 
 def _check_order(segments: Sequence[Path], kind: str) -> int:
@@ -157,32 +154,21 @@ def _muxed_plan(target: str, media: MediaInfo, info: StreamInfo, config: RunConf
     )
 
 
-def _join_packets(
-    target: str,
-    media: MediaInfo,
-    info: StreamInfo,
-    config: RunConfig,
-    segments: Sequence[Path],
-    folder: Path,
-    overwrite: bool,
-    comment: str,
-    before_naming: BeforeNaming | None,
-    told: _Told,
-) -> VerifyReport:
-    check_target(Path(target), media.path, overwrite, container=config.container)
-    plan = _muxed_plan(target, media, info, config, comment)
-    file = MuxedFile(plan, overwrite, folder)
+def _join_packets(work: _Work) -> VerifyReport:
+    config = work.config
+    check_target(Path(work.target), work.media.path, work.overwrite, container=config.container)
+    plan = _muxed_plan(work.target, work.media, work.info, config, work.comment)
+    file = MuxedFile(plan, work.overwrite, work.folder)
     try:
-        sum_up = _place_all(file, segments, config.cfr)
-        for record, packet, duration in _packets(file, segments, sum_up):
+        sum_up = _place_all(file, work.segments, config.cfr)
+        for record, packet, duration in _packets(file, work.segments, sum_up):
             file.mux(_with_side_data(packet, record), duration)
-            told.one()
         file.complete()
         report = file.verified(sum_up.last_duration, (*file.notices, *sum_up.notices))
         if config.cfr and plan.picture.info.frame_rate is not None:
             report = on_grid(report, plan.picture.info.frame_rate, sum_up.repeated, sum_up.left_out)
-        if before_naming is not None:
-            before_naming(file.path, report)
+        if work.before_naming is not None:
+            work.before_naming(file.path, report)
         file.commit()
         return report
     except BaseException as error:
@@ -268,27 +254,17 @@ def _with_side_data(packet: av.Packet, record: Record) -> av.Packet:
 # -- other outputs ----------------------------------------------------------------------------------------------------
 
 
-def _join_pictures(
-    target: str,
-    media: MediaInfo,
-    info: StreamInfo,
-    config: RunConfig,
-    segments: Sequence[Path],
-    folder: Path,
-    overwrite: bool,
-    comment: str,
-    before_naming: BeforeNaming | None,
-    told: _Told,
-) -> VerifyReport:
-    with open_sink(target, media, info, config, overwrite=overwrite, comment=comment, folder=folder) as sink:
-        for frame in _frames(segments):
+def _join_pictures(work: _Work) -> VerifyReport:
+    with open_sink(
+        work.target, work.media, work.info, work.config, overwrite=work.overwrite, comment=work.comment, folder=work.folder
+    ) as sink:
+        for frame in _frames(work.segments):
             sink.write(frame)
-            told.one()
 
         def tell() -> None:
             assert sink.verified is not None
-            if before_naming is not None:
-                before_naming(sink.place, sink.verified)
+            if work.before_naming is not None:
+                work.before_naming(sink.place, sink.verified)
 
         return sink.finish(tell)
 

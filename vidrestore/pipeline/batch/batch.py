@@ -24,7 +24,7 @@ from vidrestore.pipeline.job import Job
 from vidrestore.pipeline.plan import Progress
 
 if TYPE_CHECKING:
-    from vidrestore.pipeline.workers.local_pool import WorkerPool
+    from vidrestore.pipeline.workers.pool import WorkerPool
 
 __all__ = ["Batch"]
 

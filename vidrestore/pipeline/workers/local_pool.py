@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from vidrestore.config import RunConfig
 from vidrestore.errors import InterruptedJob, RuntimeFailure
@@ -36,7 +36,7 @@ from vidrestore.pipeline.workers.messages import (
 from vidrestore.pipeline.workers.process import DEFAULT_RUNNERS
 from vidrestore.pipeline.workers.scheduler import Scheduler
 
-__all__ = ["LocalPool", "WorkerPool", "worker_count"]
+__all__ = ["LocalPool", "worker_count"]
 
 WATCH_SECONDS = 0.1
 """How often a run asks whether it is to stop, at least."""
@@ -47,47 +47,6 @@ MAX_DEATHS = 3
 """How often a worker may end at one segment, or before it has started."""
 GO_ON = "What is done is kept: run the same command again to go on, and report it if it happens again."
 LESS_MEMORY = "If the machine ran out of memory, use fewer workers or a smaller batch_size or tile_size; what is done is kept."
-
-
-class WorkerPool(Protocol):
-    """What restores segments somewhere else than in the caller's process."""
-
-    def workers_for(self, config: RunConfig) -> int:
-        """How many workers restore at once, as things are now, for a job with these settings: they say what a worker needs."""
-
-    def run(
-        self,
-        spec: JobSpec,
-        segments: Sequence[Segment],
-        *,
-        part_path: Callable[[int], Path],
-        on_done: Callable[[SegmentDone], None],
-        on_progress: Callable[[str, int, int], None],
-        stopping: Callable[[], bool],
-    ) -> int | None:
-        """Restore segments; returns when all are done, or after `stopping` when those in flight are.
-
-        All four are called in the caller's thread; what they raise ends the run and is raised.
-
-        Args:
-            spec: the job.
-            segments: what is left of it.
-            part_path: where a segment of that number is to be written; called each time it is given out.
-            on_done: called once with each segment that is complete and flushed to the disk.
-            on_progress: called with a worker's name, the number of a segment and how many pictures of its core are restored.
-                A segment that is given out again counts anew.
-            stopping: True: begin nothing new. Asked about ten times a second.
-
-        Returns:
-            How many pictures the source has, if a worker met its end while decoding without an index.
-
-        Raises:
-            VidrestoreError: the first failure of a worker.
-            KeyboardInterrupt: raised by a signal, or by `stopping`: the workers of this run were killed.
-        """
-
-    def close(self) -> None:
-        """End all workers. A run that is under way in another thread raises InterruptedJob."""
 
 
 @dataclass(frozen=True)
