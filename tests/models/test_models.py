@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from vidrestore.engine.processing import make_thumbnail
 from vidrestore.models import ARCHITECTURES, build
 from vidrestore.models.base import Whole
 from vidrestore.models.cyclegan import AffineTranslator, PatchDiscriminator, ResnetGenerator
+from vidrestore.models.pixel_maps import MapNetwork, PixelMaps, apply_maps, spare_lights, subtract_flare
 from vidrestore.models.rdn import RDN, ResidualDenseBlock
 from vidrestore.models.unetpp import FlareUNetPlusPlus
 
@@ -23,7 +25,8 @@ def test_every_entry_of_the_table_can_be_built() -> None:
         network = build(name, small.get(name, {}))
         picture = torch.rand(1, 3, 64, 64)
         with torch.inference_mode():
-            output = network.eval()(picture, picture if network.thumbnail_size else None)
+            grain = isinstance(network, MapNetwork) and network.wants_grain
+            output = network.eval()(picture, make_thumbnail(picture, network.thumbnail_size, grain))
         assert output.shape == (1, 3, 64 * network.scale, 64 * network.scale), name
         assert output.dtype == torch.float32
 
@@ -70,17 +73,17 @@ def test_unetpp_gradients_reach_every_weight() -> None:
 def test_flare_is_subtracted_in_linear_light() -> None:
     scene, flare = torch.full((1, 3, 4, 4), 0.6), torch.full((1, 3, 4, 4), 0.3)
     picture = (scene.pow(2.2) + flare.pow(2.2)).pow(1 / 2.2)
-    assert torch.allclose(FlareUNetPlusPlus.subtract(picture, flare), scene, atol=2e-3)
+    assert torch.allclose(subtract_flare(picture, flare), scene, atol=2e-3)
 
 
 def test_without_flare_the_picture_comes_back() -> None:
     picture = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(3)).clamp_min(0.01)
-    assert torch.allclose(FlareUNetPlusPlus.subtract(picture, torch.zeros_like(picture)), picture, atol=1e-4)
+    assert torch.allclose(subtract_flare(picture, torch.zeros_like(picture)), picture, atol=1e-4)
 
 
 def test_too_much_flare_leaves_neither_black_holes_nor_colours() -> None:
     picture = torch.tensor([0.5, 0.45, 0.4]).reshape(1, 3, 1, 1)
-    output = FlareUNetPlusPlus.subtract(picture, torch.tensor([0.45, 0.6, 0.8]).reshape(1, 3, 1, 1)).flatten()
+    output = subtract_flare(picture, torch.tensor([0.45, 0.6, 0.8]).reshape(1, 3, 1, 1)).flatten()
     assert output.min() > 0.1
     assert output.max() - output.min() < 0.1
 
@@ -88,7 +91,7 @@ def test_too_much_flare_leaves_neither_black_holes_nor_colours() -> None:
 def test_a_burned_out_light_keeps_its_light() -> None:
     picture = torch.tensor([1.0, 0.95, 0.5]).reshape(1, 1, 1, 3).expand(1, 3, 1, 3)
     flare = torch.full((1, 3, 1, 3), 0.6)
-    spared = FlareUNetPlusPlus.spare_lights(picture, flare)[0, 0, 0]
+    spared = spare_lights(picture, flare)[0, 0, 0]
     assert torch.allclose(spared, torch.tensor([0.0, 0.3, 0.6]), atol=1e-6)
 
 
@@ -107,7 +110,7 @@ def test_flare_of_a_tile_is_cut_from_the_layer_of_the_whole_frame() -> None:
 def test_affine_map_is_what_it_says() -> None:
     picture = torch.tensor([0.25, 0.04, 0.0]).reshape(1, 3, 1, 1)
     rows = torch.tensor([[1.0, 0, 0, 0], [0, 2, 0, 0.1], [1, 1, 0, -0.2]]).reshape(1, 12, 1, 1)
-    output = AffineTranslator.apply_map(picture, rows).flatten()
+    output = apply_maps(picture, PixelMaps(affine=rows)).flatten()
     assert torch.allclose(output, torch.tensor([0.5, 0.5, 0.5]), atol=1e-6)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tests.training.small import RECIPES, picture, recipe
 from vidrestore.errors import ConfigError
-from vidrestore.models.unetpp import GAMMA
+from vidrestore.models.pixel_maps import GAMMA, PixelMaps
 from vidrestore.training.data import Pictures
 from vidrestore.training.objectives import Objective, build
 from vidrestore.training.objectives.base import psnr, to_tensor
@@ -157,7 +157,7 @@ def test_translation_perfect(objectives: dict[str, Objective], monkeypatch: pyte
     assert isinstance(objective, Translation)
     batch = objective.batch(np.random.default_rng(1))
     answers = {id(objective.to_day): batch["day"], id(objective.to_night): batch["night"]}
-    even = torch.zeros(2, 12, 8, 8)
+    even = PixelMaps(affine=torch.zeros(2, 12, 8, 8))
     monkeypatch.setattr(objective, "_apply", lambda network, _: (answers[id(network)], even))
     assert loss(objective.terms(batch, 1)) == 0  # a step without the unpaired terms
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidrestore.models.base import RestorationNetwork
+from vidrestore.models.pixel_maps import MapNetwork, grain_of
 
 __all__ = ["enlarge", "from_frames", "make_thumbnail", "pad_to_multiple", "restore_picture", "to_frames"]
 
@@ -24,13 +25,18 @@ def to_frames(picture: Tensor, dtype: torch.dtype = torch.uint8) -> Tensor:
     return picture.clamp_(0, 1).mul_(peak).round_().to(dtype)
 
 
-def make_thumbnail(picture: Tensor, longest_side: int) -> Tensor | None:
-    """The whole frame with that longest side (area averaging), sides multiples of 4 and at least 8; None for 0."""
+def make_thumbnail(picture: Tensor, longest_side: int, grain: bool = False) -> Tensor | None:
+    """The whole frame with that longest side (area averaging), sides multiples of 4 and at least 8; None for 0.
+
+    `grain`: with a fourth channel, `grain_of` the full frame, averaged alike.
+    """
     if not longest_side:
         return None
     height, width = picture.shape[-2:]
     factor = longest_side / max(height, width)
     size = [max(8, round(side * factor / 4) * 4) for side in (height, width)]
+    if grain:
+        picture = torch.cat([picture, grain_of(picture)], dim=1)
     if factor < 1:
         return F.interpolate(picture, size=size, mode="area")
     return F.interpolate(picture, size=size, mode="bilinear", align_corners=False)
@@ -55,6 +61,7 @@ def restore_picture(network: RestorationNetwork, picture: np.ndarray) -> np.ndar
     device = next(network.parameters(), torch.empty(0)).device
     source = from_frames(torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).unsqueeze(0).to(device))
     height, width = source.shape[-2:]
-    output = network(pad_to_multiple(source, network.size_multiple), make_thumbnail(source, network.thumbnail_size))
+    thumbnail = make_thumbnail(source, network.thumbnail_size, isinstance(network, MapNetwork) and network.wants_grain)
+    output = network(pad_to_multiple(source, network.size_multiple), thumbnail)
     output = output[..., : height * network.scale, : width * network.scale].clone()
     return to_frames(output)[0].permute(1, 2, 0).cpu().numpy()

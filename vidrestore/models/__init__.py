@@ -20,8 +20,11 @@ ARCHITECTURES: dict[str, tuple[str, str]] = {
     "bicubic": ("interpolation", "Bicubic"),
     "rdn": ("rdn", "RDN"),
     "rdtn": ("rdn", "rdtn"),
+    "plain": ("plain", "PlainNetwork"),
     "unetpp": ("unetpp", "FlareUNetPlusPlus"),
     "cyclegan-affine": ("cyclegan", "AffineTranslator"),
+    "fast-flare": ("fast", "FastFlare"),
+    "fast-translator": ("fast", "FastTranslator"),
 }
 """Name in a card -> (module, callable)."""
 

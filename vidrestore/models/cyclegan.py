@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vidrestore.models.base import RestorationNetwork, Whole, sample_map
+from vidrestore.models.pixel_maps import MapNetwork, PixelMaps
 
 __all__ = ["AffineTranslator", "PatchDiscriminator", "ResnetGenerator"]
 
@@ -115,7 +115,7 @@ class PatchDiscriminator(nn.Module):
         return self.body(picture * 2 - 1)
 
 
-class AffineTranslator(RestorationNetwork):
+class AffineTranslator(MapNetwork):
     """A CycleGAN generator whose output is a map of 3x4 colour transforms, applied to the square root of the picture.
 
     The square root spreads the dark tones, where a night picture has nearly all of its content.
@@ -143,14 +143,6 @@ class AffineTranslator(RestorationNetwork):
         """(N, 12, h, w) float32: the rows of a 3x4 matrix at each place."""
         return self.core(self.as_core(thumbnail.clamp(0, 1).sqrt())).float() + self.identity
 
-    @staticmethod
-    def apply_map(picture: Tensor, coefficients: Tensor) -> Tensor:
-        """One affine transform a pixel: (N, 3, H, W) x (N, 12, H, W) -> (N, 3, H, W)."""
-        root = picture.clamp(0, 1).sqrt()
-        rows = coefficients.unflatten(1, (3, 4))
-        return (rows[:, :, :3] * root.unsqueeze(1)).sum(dim=2) + rows[:, :, 3]
-
-    def forward(self, picture: Tensor, thumbnail: Tensor | None = None, whole: Whole | None = None) -> Tensor:
-        if thumbnail is None:
-            raise ValueError("this network needs the thumbnail of the whole frame")
-        return self.apply_map(picture, sample_map(self.coefficients(thumbnail), picture, whole))
+    def maps(self, thumbnail: Tensor) -> PixelMaps:
+        """The map of what the thumbnail shows, at half its size."""
+        return PixelMaps(affine=self.coefficients(thumbnail))

@@ -13,21 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidrestore.models.base import RestorationNetwork, Whole, sample_map
+from vidrestore.models.base import Whole
+from vidrestore.models.pixel_maps import MapNetwork, PixelMaps, apply_maps
 
 __all__ = ["FlareUNetPlusPlus"]
 
-GAMMA = 2.2
-"""Display gamma: light adds up, code values do not."""
 MEAN, SPREAD = 0.45, 0.225
 """Of ImageNet's pictures, all channels alike: what transferred encoders expect."""
-KEPT = 0.08
-"""Share of a pixel's light that is never taken away."""
-TRUST = 0.5
-"""Share of a pixel's light that must be left for its colour to be believed entirely."""
-BURNED = 0.9
-"""Mean code value above which a pixel counts as part of a light, fully at 1."""
-LUMINANCE = (0.2126, 0.7152, 0.0722)
 MULTIPLE = 32
 """The encoder halves the picture five times."""
 
@@ -82,7 +74,7 @@ class _Core(nn.Module):
         return torch.stack([torch.sigmoid(head(node)) for head, node in zip(self.heads, last, strict=True)], dim=1)
 
 
-class FlareUNetPlusPlus(RestorationNetwork):
+class FlareUNetPlusPlus(MapNetwork):
     """Removes the glow, streaks and ghosts around lights.
 
     Args:
@@ -118,33 +110,11 @@ class FlareUNetPlusPlus(RestorationNetwork):
         """One flare layer of all nodes' (N, 3, H/2, W/2)."""
         return layers.mean(dim=1) if self.output == "mean" else layers[:, -1]
 
-    @staticmethod
-    def spare_lights(picture: Tensor, flare: Tensor) -> Tensor:
-        """The flare layer without what lies on burned-out pixels: a lamp is smaller than the layer can show, and it stays."""
-        burned = ((picture.mean(dim=1, keepdim=True) - BURNED) / (1 - BURNED)).clamp(0, 1)
-        return flare * (1 - burned.square() * (3 - 2 * burned))
-
-    @staticmethod
-    def subtract(picture: Tensor, flare: Tensor) -> Tensor:
-        """Take the flare layer's light away from the picture's, in linear light; both (N, 3, H, W), code values.
-
-        Where nearly all light is flare, what is left is a small difference of two large numbers: it turns black holes
-        and coloured specks out of the layer's least error. So a little always stays (a soft floor of `KEPT`), and the
-        less is left of a pixel's light, the greyer it becomes (below `TRUST`).
-        """
-        light = picture.clamp(0, 1).pow(GAMMA)
-        scene, floor = light - flare.pow(GAMMA), KEPT * light
-        soft = 0.5 * (scene + floor + ((scene - floor).square() + (0.5 * floor).square() + 1e-12).sqrt())
-        scene = torch.minimum(soft, light)
-        weights = scene.new_tensor(LUMINANCE).reshape(1, 3, 1, 1)
-        luminance = (scene * weights).sum(dim=1, keepdim=True)
-        left = luminance / ((light * weights).sum(dim=1, keepdim=True) + 1e-6)
-        scene = luminance + (left / TRUST).clamp(0, 1) * (scene - luminance)
-        return scene.clamp_min(1e-5).pow(1 / GAMMA)
+    def maps(self, thumbnail: Tensor) -> PixelMaps:
+        """The flare layer of what the thumbnail shows, at half its size."""
+        return PixelMaps(flare=self.combine(self.layers(thumbnail)))
 
     def forward(self, picture: Tensor, thumbnail: Tensor | None = None, whole: Whole | None = None) -> Tensor:
-        if self.thumbnail_size and thumbnail is None:
-            raise ValueError("this network needs the thumbnail of the whole frame")
-        seen = picture if thumbnail is None else thumbnail
-        flare = sample_map(self.combine(self.layers(seen)), picture, whole if thumbnail is not None else None)
-        return self.subtract(picture, self.spare_lights(picture, flare))
+        if self.thumbnail_size:
+            return super().forward(picture, thumbnail, whole)
+        return apply_maps(picture, self.maps(picture), None)

@@ -80,7 +80,7 @@ def _export(
     data = save({name: tensor.detach().float().cpu().contiguous() for name, tensor in network.state_dict().items()})
     # Measured figures belong to other weights: `benchmarks/quality` writes them anew.
     card = Card(
-        **engine.model_dump(exclude={"initial"}),
+        **engine.model_dump(exclude={"initial", "teacher"}),
         scale=network.scale,
         size_multiple=network.size_multiple,
         precisions=("fp32", "bf16", "fp16"),

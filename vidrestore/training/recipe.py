@@ -22,6 +22,7 @@ class EngineRecipe(Settings):
     architecture: str
     hyperparameters: dict[str, Any] = Field({}, description="of the architecture")
     initial: dict[str, Any] = Field({}, description="further hyperparameters that only a network without weights needs")
+    teacher: str | None = Field(None, description="engine whose predictions the training follows too (distillation)")
     tile_halo: int = Field(0, ge=0)
     generative: bool = False
     licence: str = "Apache-2.0"

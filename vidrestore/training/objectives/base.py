@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vidrestore.engine.catalog import Catalog
 from vidrestore.models import build as build_network
 from vidrestore.models.base import RestorationNetwork
 from vidrestore.training.data import Pictures
-from vidrestore.training.recipe import Recipe
+from vidrestore.training.recipe import EngineRecipe, Recipe
 
-__all__ = ["Objective", "Terms", "network_of", "options_of", "psnr", "to_tensor"]
+__all__ = ["Objective", "Terms", "load_teacher", "network_of", "options_of", "psnr", "to_tensor"]
 
 Terms = dict[str, Tensor]
 """Loss terms by name, already weighted; their sum is minimised."""
@@ -57,6 +58,18 @@ def network_of(networks: nn.ModuleDict, engine_id: str) -> RestorationNetwork:
     network = networks[engine_id]
     assert isinstance(network, RestorationNetwork)
     return network
+
+
+def load_teacher(engine: EngineRecipe) -> RestorationNetwork | None:
+    """The network of the engine's teacher, not to be trained; None where it has none. On the CPU, fp32.
+
+    Raises:
+        EngineError: there is no such engine, or its weights are not as its card says.
+    """
+    if engine.teacher is None:
+        return None
+    catalog = Catalog.find()
+    return catalog.load(catalog.card(engine.teacher)).eval().requires_grad_(False)
 
 
 def options_of(recipe: Recipe, defaults: dict[str, float]) -> dict[str, float]:

@@ -10,17 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidrestore.engine.processing import make_thumbnail
-from vidrestore.models.unetpp import GAMMA, FlareUNetPlusPlus
+from vidrestore.models.fast import FastFlare
+from vidrestore.models.pixel_maps import GAMMA, subtract_flare
+from vidrestore.models.unetpp import FlareUNetPlusPlus
 from vidrestore.training.data import Pictures, random_crop
 from vidrestore.training.degradations.flare import FlareBank, composite_flare
-from vidrestore.training.objectives.base import Objective, Terms, network_of, options_of, psnr, to_tensor
+from vidrestore.training.objectives.base import Objective, Terms, load_teacher, network_of, options_of, psnr, to_tensor
 from vidrestore.training.recipe import Recipe
 
 __all__ = ["FlareRemoval"]
 
 DEFAULTS = {
     "bank": 240, "bank_size": 384, "p_clean": 0.1, "p_untouched": 0.15, "zoom": 4.0,
-    "layer": 0.5, "gradient": 0.25, "dark": 0.3, "excess": 1.0,
+    "layer": 0.5, "gradient": 0.25, "dark": 0.3, "excess": 1.0, "teacher": 0.5,
 }  # fmt: skip
 """Flares in the bank and their size in pixels, odds of pairs without flare, zoom of the crops; weights of the terms."""
 
@@ -32,8 +34,11 @@ class FlareRemoval(Objective):
         super().__init__(recipe, pictures)
         self.options = options_of(recipe, DEFAULTS)
         (network,) = self.networks.values()
-        assert isinstance(network, FlareUNetPlusPlus)
-        self.network: FlareUNetPlusPlus = network
+        assert isinstance(network, FlareUNetPlusPlus | FastFlare)
+        self.network: FlareUNetPlusPlus | FastFlare = network
+        teacher = load_teacher(recipe.engines[0])
+        assert teacher is None or isinstance(teacher, FlareUNetPlusPlus | FastFlare)
+        self.teacher = teacher
         rng = np.random.default_rng(recipe.loop.seed)
         self.bank = FlareBank(rng, int(self.options["bank"]), int(self.options["bank_size"]))
         self.held_out = [self._pair(rng, picture, 0.0, 0.0) for picture in pictures.held_out for _ in range(2)]
@@ -61,12 +66,13 @@ class FlareRemoval(Objective):
     def terms(self, batch: Mapping[str, Tensor], step: int) -> Terms:
         source, target = batch["input"], batch["target"]
         layers = self.network.layers(source)
-        flare = F.interpolate(self.network.combine(layers), scale_factor=2.0, mode="bilinear", align_corners=False)
-        output = self.network.subtract(source, flare)
+        combined = self.network.combine(layers)
+        flare = F.interpolate(combined, scale_factor=2.0, mode="bilinear", align_corners=False)
+        output = subtract_flare(source, flare)
         excess = flare - source  # more light than there is
         # What subtraction can undo: nothing where a lamp saturates picture and target alike.
         light = F.avg_pool2d((source.pow(GAMMA) - target.pow(GAMMA)).clamp_min(0), 2).pow(1 / GAMMA)
-        return {
+        terms: Terms = {
             "scene": (output - target).abs().mean(),
             # By night a black hole where a dark street should be costs next to nothing, until the day engine brightens it.
             "dark": self.options["dark"] * (_root(output) - _root(target)).abs().mean(),
@@ -74,6 +80,11 @@ class FlareRemoval(Objective):
             "gradient": self.options["gradient"] * _gradient_difference(output, target),
             "layer": self.options["layer"] * (layers - light.unsqueeze(1)).abs().mean(),
         }
+        if self.teacher is not None:
+            with torch.no_grad():
+                wanted = self.teacher.to(source.device).combine(self.teacher.layers(source))
+            terms["teacher"] = self.options["teacher"] * (combined - wanted).abs().mean()
+        return terms
 
     def validate(self, networks: nn.ModuleDict) -> tuple[dict[str, float], np.ndarray]:
         network = network_of(networks, self.recipe.engines[0].id)

@@ -11,14 +11,15 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidrestore.engine.processing import make_thumbnail
-from vidrestore.models.cyclegan import AffineTranslator, PatchDiscriminator
+from vidrestore.models.base import RestorationNetwork
+from vidrestore.models.cyclegan import PatchDiscriminator
+from vidrestore.models.pixel_maps import MapNetwork, PixelMaps, apply_maps
 from vidrestore.training.data import Pictures, random_crop
 from vidrestore.training.degradations.night import simulate_night
-from vidrestore.training.objectives.base import Objective, Terms, network_of, options_of, psnr, to_tensor
+from vidrestore.training.objectives.base import Objective, Terms, load_teacher, options_of, psnr, to_tensor
 from vidrestore.training.recipe import Recipe
 
 __all__ = ["Translation"]
@@ -33,22 +34,26 @@ class Translation(Objective):
             recipe,
             {
                 "adversarial_every": 8, "adversarial": 0.02, "cycle": 0.3, "identity": 0.1, "smoothness": 0.02,
-                "zoom": 4.0, "critic_base": 32,
+                "zoom": 4.0, "critic_base": 32, "teacher": 0.5,
             },
         )  # fmt: skip
         tasks = {engine.task: engine.id for engine in recipe.engines}
         self.to_day, self.to_night = self._generator(tasks["day"]), self._generator(tasks["night"])
         base = int(self.options["critic_base"])
-        self.critic = nn.ModuleDict({"day": PatchDiscriminator(base), "night": PatchDiscriminator(base)})
+        if self.options["adversarial_every"]:
+            self.critic = nn.ModuleDict({"day": PatchDiscriminator(base), "night": PatchDiscriminator(base)})
+        self.teachers: dict[str, RestorationNetwork] = {
+            engine.task: teacher for engine in recipe.engines if (teacher := load_teacher(engine)) is not None
+        }
         self.nights = [i for folder, rows in pictures.by_folder.items() if "night" in folder for i in rows]
         self.days = [i for folder, rows in pictures.by_folder.items() if "night" not in folder for i in rows]
         self._made: dict[str, Tensor] = {}
         rng = np.random.default_rng(recipe.loop.seed)
         self.held_out = [self._pair(rng, picture) for picture in pictures.held_out for _ in range(2)]
 
-    def _generator(self, name: str) -> AffineTranslator:
+    def _generator(self, name: str) -> MapNetwork:
         network = self.networks[name]
-        assert isinstance(network, AffineTranslator)
+        assert isinstance(network, MapNetwork)
         return network
 
     def _size(self) -> tuple[int, int]:
@@ -77,28 +82,38 @@ class Translation(Objective):
             "real_day": to_tensor(real[half:]),
         }
 
-    def _apply(self, generator: AffineTranslator, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """The translated picture and the map that made it."""
-        thumbnail = make_thumbnail(picture, generator.thumbnail_size)
+    def _apply(self, generator: MapNetwork, picture: Tensor) -> tuple[Tensor, PixelMaps]:
+        """The translated picture and the maps that made it."""
+        thumbnail = make_thumbnail(picture, generator.thumbnail_size, generator.wants_grain)
         assert thumbnail is not None
-        coefficients = generator.coefficients(thumbnail)
-        full = F.interpolate(coefficients, size=picture.shape[-2:], mode="bilinear", align_corners=False)
-        return generator.apply_map(picture, full), coefficients
+        maps = generator.maps(thumbnail)
+        return apply_maps(picture, maps), maps
 
     def terms(self, batch: Mapping[str, Tensor], step: int) -> Terms:
-        day, day_map = self._apply(self.to_day, batch["night"])
-        night, night_map = self._apply(self.to_night, batch["day"])
-        slopes = [m.diff(dim=d).abs().mean() for m in (day_map, night_map) for d in (2, 3)]
+        day, day_maps = self._apply(self.to_day, batch["night"])
+        night, night_maps = self._apply(self.to_night, batch["day"])
+        affine = [maps.affine for maps in (day_maps, night_maps) if maps.affine is not None]
+        slopes = [m.diff(dim=d).abs().mean() for m in affine for d in (2, 3)]
         terms: Terms = {
             "day": (day - batch["day"]).abs().mean() + ((day - batch["day"]) ** 2).mean(),
             "night": (night - batch["night"]).abs().mean(),
             "smoothness": self.options["smoothness"] * torch.stack(slopes).sum(),
         }
+        for task, generator, real in (("day", self.to_day, "real_night"), ("night", self.to_night, "real_day")):
+            if (teacher := self.teachers.get(task)) is not None:
+                terms[f"teacher_{task}"] = self.options["teacher"] * self._distance(generator, teacher, batch[real])
         self._made = {}
         every = int(self.options["adversarial_every"])
         if every and step % every == 0:
             terms |= self._unpaired(batch, every)
         return terms
+
+    def _distance(self, generator: MapNetwork, teacher: RestorationNetwork, picture: Tensor) -> Tensor:
+        """How far a generator is from its teacher on a real picture, of which nobody knows the right answer."""
+        assert isinstance(teacher, MapNetwork)
+        with torch.no_grad():
+            wanted, _ = self._apply(teacher.to(picture.device), picture)
+        return (self._apply(generator, picture)[0] - wanted).abs().mean()
 
     def _unpaired(self, batch: Mapping[str, Tensor], every: int) -> Terms:
         options, critic = self.options, self.critic
@@ -136,19 +151,20 @@ class Translation(Objective):
 
     def validate(self, networks: nn.ModuleDict) -> tuple[dict[str, float], np.ndarray]:
         ids = {engine.task: engine.id for engine in self.recipe.engines}
-        to_day, to_night = network_of(networks, ids["day"]), network_of(networks, ids["night"])
+        to_day, to_night = (networks[ids[task]] for task in ("day", "night"))
+        assert isinstance(to_day, MapNetwork) and isinstance(to_night, MapNetwork)
         day_figures, night_figures, rows = [], [], []
         for source, target in self.held_out:
             night, day = to_tensor([source]), to_tensor([target])
-            output = to_day(night, make_thumbnail(night, to_day.thumbnail_size))
-            dark = to_night(day, make_thumbnail(day, to_night.thumbnail_size))
+            output = to_day(night, make_thumbnail(night, to_day.thumbnail_size, to_day.wants_grain))
+            dark = to_night(day, make_thumbnail(day, to_night.thumbnail_size, to_night.wants_grain))
             day_figures.append(psnr(output, day))
             night_figures.append(psnr(dark, night))
             rows.append(torch.cat([picture[0].clamp(0, 1) for picture in (night, output, day, dark)], dim=2))
         for index in self.nights[:4]:
             picture = random_crop(np.random.default_rng(index), self.pictures.train[index], *self._size(), 8.0)
             night = to_tensor([picture])
-            output = to_day(night, make_thumbnail(night, to_day.thumbnail_size))
+            output = to_day(night, make_thumbnail(night, to_day.thumbnail_size, to_day.wants_grain))
             blank = torch.zeros_like(night)
             rows.append(torch.cat([tile[0].clamp(0, 1) for tile in (night, output, blank, blank)], dim=2))
         sheet = (torch.cat(rows[-10:], dim=1).permute(1, 2, 0) * 255).round().byte().numpy()

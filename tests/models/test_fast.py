@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vidrestore.engine.processing import make_thumbnail
+from vidrestore.models.fast import HIGHEST_THRESHOLD, FastFlare, FastTranslator, SmallUNet
+
+
+@pytest.mark.parametrize(("height", "width"), [(108, 192), (8, 192), (192, 8), (8, 8), (100, 36)])
+def test_the_map_has_half_the_size_of_what_is_seen(height: int, width: int) -> None:
+    network = SmallUNet(4, 13, (8, 8, 16, 16, 24)).eval()
+    with torch.inference_mode():
+        assert network(torch.rand(2, 4, height, width)).shape == (2, 13, height // 2, width // 2)
+
+
+def test_flare_begins_by_taking_almost_nothing() -> None:
+    picture = torch.rand(1, 3, 90, 160).clamp_min(0.1)
+    network = FastFlare().eval()
+    with torch.inference_mode():
+        output = network(picture, make_thumbnail(picture, network.thumbnail_size))
+    assert (output - picture).abs().mean() < 0.02
+
+
+def test_the_translator_begins_near_the_square_root() -> None:
+    picture = torch.rand(1, 3, 90, 160)
+    network = FastTranslator(denoise=False).eval()
+    with torch.inference_mode():
+        output = network(picture, make_thumbnail(picture, network.thumbnail_size, grain=True))
+    assert (output - picture.sqrt()).abs().mean() < 0.1
+
+
+def test_noise_thresholds_stay_in_their_range() -> None:
+    network = FastTranslator().eval()
+    with torch.inference_mode():
+        noise = network.maps(torch.rand(1, 4, 108, 192)).noise
+    assert noise is not None and noise.shape == (1, 1, 54, 96)
+    assert noise.min() >= 0 and noise.max() <= HIGHEST_THRESHOLD
+    assert FastTranslator(denoise=False).eval().maps(torch.rand(1, 4, 108, 192)).noise is None
+
+
+def test_gradients_reach_every_weight() -> None:
+    network = FastTranslator()
+    for parameter in network.parameters():  # what begins at zero would hide what lies behind it
+        torch.nn.init.normal_(parameter, std=0.1)
+    picture = torch.rand(1, 3, 64, 96)
+    network(picture, make_thumbnail(picture, 96, grain=True)).square().sum().backward()
+    missing = [name for name, parameter in network.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    assert not missing
+
+
+def test_a_thumbnail_is_needed() -> None:
+    with pytest.raises(ValueError, match="thumbnail"):
+        FastFlare()(torch.rand(1, 3, 8, 8))
