@@ -18,6 +18,7 @@ from benchmarks.quality.cards import write_cards
 from benchmarks.quality.measure import MEASURES, Table
 from benchmarks.quality.sets import ROOT, Unavailable
 from benchmarks.quality.sheets import write_local_sheets
+from benchmarks.quality.tiers import fast_against_best
 from vidrestore.engine.catalog import Catalog
 
 
@@ -58,6 +59,7 @@ def main() -> None:
         kept = [table for table in known if (table["engine"], table["name"]) not in new]
         record = {"machine": about(), "tables": kept + [table.as_dict() for table in tables]}
         results.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        print("\n".join(["the fast tier against the best one:", *fast_against_best(record["tables"], Catalog.find())]) + "\n")
         if arguments.cards:
             write_cards(engines, record["tables"])
     if arguments.look:

@@ -45,6 +45,17 @@ class RestorationNetwork(nn.Module):
     def forward(self, picture: Tensor, thumbnail: Tensor | None = None, whole: Whole | None = None) -> Tensor:
         raise NotImplementedError
 
+    def deployed(self) -> RestorationNetwork:
+        """The network as an engine folder holds it: itself, unless it was trained in another form (re-parameterisation)."""
+        return self
+
+    def prepared(self, dtype: torch.dtype) -> RestorationNetwork:
+        """The same network laid out for inference on this machine's CPU in `dtype`; itself where nothing is gained.
+
+        Weights are read now: later changes to this network do not reach it.
+        """
+        return self
+
     def as_core(self, picture: Tensor) -> Tensor:
         """`picture` in the number format of the core's weights, so that one network runs in any of them."""
         parameter = next(self.core.parameters(), None)

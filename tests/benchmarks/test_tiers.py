@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.quality.tiers import fast_against_best
+from vidrestore.engine.catalog import Catalog
+
+
+def card(folder: Path, engine: str, task: str, tier: str) -> None:
+    (folder / engine).mkdir()
+    text = f'id = "{engine}"\ntask = "{task}"\ntier = "{tier}"\ndescription = "x"\narchitecture = "identity"\nlicence = "MIT"\n'
+    (folder / engine / "card.toml").write_text(text, encoding="utf-8")
+
+
+def test_tiers_are_compared_on_the_sets_that_both_were_measured_on(tmp_path: Path) -> None:
+    card(tmp_path, "day-a", "day", "best")
+    card(tmp_path, "day-b", "day", "fast")
+    card(tmp_path, "flare-a", "flare", "best")
+    tables = [
+        {"engine": engine, "name": name, "rows": [{"psnr": 1.0}, {"psnr": reached}]}
+        for engine, name, reached in [
+            ("day-a", "day-v1", 17.0), ("day-b", "day-v1", 16.25), ("day-b", "day-v1b", 9.0), ("flare-a", "flare-v1", 25.0),
+            ("gone", "day-v1", 3.0),
+        ]
+    ]  # fmt: skip
+    assert fast_against_best(tables, Catalog(tmp_path)) == ["day-v1: day-b 16.25 dB, day-a 17.00 dB: -0.75 dB"]
