@@ -73,8 +73,9 @@ def export_engines(
 def _export(
     engine: EngineRecipe, networks: Mapping[str, nn.Module], origin: Origin, pictures: Pictures, engines_dir: Path
 ) -> Path:
-    network = networks[engine.id]
-    assert isinstance(network, RestorationNetwork)
+    trained = networks[engine.id]
+    assert isinstance(trained, RestorationNetwork)
+    network = trained.deployed().eval()
     folder = engines_dir / engine.id
     folder.mkdir(parents=True, exist_ok=True)
     data = save({name: tensor.detach().float().cpu().contiguous() for name, tensor in network.state_dict().items()})
