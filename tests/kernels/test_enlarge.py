@@ -40,7 +40,7 @@ def test_agrees_with_torch(size: tuple[int, int], fold: int, dtype: torch.dtype,
     picture = pad_to_multiple(from_frames(source), fold)
     with torch.inference_mode():
         expected = to_frames(made(picture)[..., : 2 * height, : 2 * width].clone(), dtype)
-        residual = made.residual(picture)[0].permute(1, 2, 0).contiguous()
+        residual = made.residual(picture * 255)[0].permute(1, 2, 0).contiguous()
     bits = residual.view(torch.uint16) if precision == torch.bfloat16 else residual
     output = enlarge(source[0].permute(1, 2, 0).numpy(), bits.numpy())
     assert output.dtype == (np.uint8 if dtype == torch.uint8 else np.uint16)

@@ -73,7 +73,7 @@ def test_packed_residual_is_the_picture_less_its_enlargement(fold: int) -> None:
     network = trained(fold)
     x = picture(8, 12)
     with torch.inference_mode():
-        residual = network.residual(x)
+        residual = network.residual(x * 255)
         block = 2 * fold
         assert residual.shape == (1, 3 * block**2, 8 // fold, 12 // fold)
         unpacked = network.unpack(residual)
@@ -87,8 +87,28 @@ def test_blind_to_brightness() -> None:
     """Where nothing is to be seen, nothing changes with how bright it is, up to the picture's border."""
     network = trained()
     with torch.inference_mode():
-        dark, bright = (network.residual(torch.full((1, 3, 12, 16), value)) for value in (0.1, 0.9))
+        dark, bright = (network.residual(torch.full((1, 3, 12, 16), value)) for value in (20, 230))
     assert torch.allclose(dark, bright, atol=1e-5)
+
+
+@pytest.mark.parametrize("fold", [1, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_prepared_for_a_cpu_is_the_same_in_bands_too(fold: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = trained(fold)
+    with torch.no_grad():
+        network.core.layers[-1].plain.weight.mul_(0.1)
+    x = torch.cat([picture(70, 48), picture(70, 48, seed=2)])
+    with torch.inference_mode():
+        expected = network(x)
+        prepared = network.prepared(dtype).eval()
+        whole = prepared(x)
+        monkeypatch.setattr("vidrestore.models.plain.BAND_PIXELS", 48 * 20)
+        bands = prepared(x)
+        levels = (x * 255).round().to(torch.uint8)
+        assert torch.equal(prepared.residual(levels), prepared.residual(levels.float()))
+    exact = dtype == torch.float32
+    assert (whole - bands).abs().max() < (1e-5 if exact else 0.004)
+    assert (whole - expected).abs().mean() < (1e-6 if exact else 0.004)
 
 
 def test_eight_bit_levels_are_exact_in_bf16() -> None:

@@ -18,11 +18,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidrestore.models.base import RestorationNetwork, Whole
+from vidrestore.models.fused_convolution import FusedConvolution
 
 __all__ = ["EdgeOrientedConvolution", "PlainNetwork"]
 
 LEVELS = 255.0
 """The core sees pictures in steps of 8-bit video: these are whole numbers, which bf16 holds exactly."""
+
+BAND_PIXELS = 600_000
+"""Pixels that a prepared network works on at a time: up to 20 MB a layer in bf16, which a cache of 32 MiB mostly holds."""
 
 _SOBEL = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]])
 _LAPLACE = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
@@ -105,11 +109,16 @@ class _Core(nn.Module):
             parameter.data *= 0.1
         self.layers = nn.ModuleList([_ContrastConvolution(channels, fold), *between, last])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def blocks_of(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3 fold^2, H / fold + 2, W / fold + 2): as the first convolution takes it."""
         # Only the picture itself is continued beyond its border: a black one would be an edge all around it.
         x = F.pad(x, (self.fold,) * 4, mode="replicate")
         if self.fold > 1:
             x = F.pixel_unshuffle(x, self.fold).contiguous(memory_format=torch.channels_last)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks_of(x)
         for layer in self.layers[:-1]:
             x = F.relu_(layer(x))
         return self.layers[-1](x)
@@ -135,17 +144,17 @@ class PlainNetwork(RestorationNetwork):
         self.settings: dict[str, Any] = {"channels": channels, "layers": layers, "scale": scale, "fold": fold}
         self.core = _Core(channels, layers, scale, fold, branches)
 
-    def residual(self, picture: Tensor) -> Tensor:
+    def residual(self, levels: Tensor) -> Tensor:
         """What is added to the bilinear enlargement, packed as the core computes it.
 
         Args:
-            picture: (N, 3, H, W) in 0..1, sides multiples of `size_multiple`.
+            levels: (N, 3, H, W) in 0..255, integers or floats, sides multiples of `size_multiple`.
 
         Returns:
             (N, C, H / fold, W / fold) in the core's number format, 1 for white. With b = scale * fold, the C = 3 b^2
             channels are the b x b pixels of a block of the output, row by row, red, green and blue of each together.
         """
-        return self.core(self.as_core(picture * LEVELS))
+        return self.core(self.as_core(levels))
 
     def unpack(self, residual: Tensor) -> Tensor:
         """The packed residual as a picture: (N, C, h, w) -> (N, 3, b h, b w)."""
@@ -156,7 +165,7 @@ class PlainNetwork(RestorationNetwork):
 
     def forward(self, picture: Tensor, thumbnail: Tensor | None = None, whole: Whole | None = None) -> Tensor:
         base = F.interpolate(picture, scale_factor=self.scale, mode="bilinear", align_corners=False)
-        return base + self.unpack(self.residual(picture)).float()
+        return base + self.unpack(self.residual(picture * LEVELS)).float()
 
     def deployed(self) -> PlainNetwork:
         """The same function as plain convolutions; a network of its own."""
@@ -167,3 +176,46 @@ class PlainNetwork(RestorationNetwork):
                 weights |= dict(zip((f"layers.{index}.weight", f"layers.{index}.bias"), layer.collapsed(), strict=True))
         plain.core.load_state_dict({name: weights[name].detach() for name in plain.core.state_dict()})
         return plain.train(self.training)
+
+    def prepared(self, dtype: torch.dtype) -> PlainNetwork:
+        return _Prepared(self, dtype) if dtype in (torch.float32, torch.bfloat16) else self
+
+
+class _Prepared(PlainNetwork):
+    """For inference on a CPU: ReLU within the convolution, large frames in bands of rows."""
+
+    def __init__(self, network: PlainNetwork, dtype: torch.dtype) -> None:
+        super().__init__(**network.settings)
+        self.load_state_dict(network.deployed().state_dict())
+        self.core.to(dtype)
+        self._dtype = dtype
+        self._reach = self.size_multiple * len(self.core.layers)
+        self._layers = []
+        for layer in self.core.layers:
+            assert isinstance(layer, nn.Conv2d)
+            pad = int(layer.padding[0])
+            self._layers.append(FusedConvolution(layer.weight, layer.bias, dtype, (pad, pad), typical=(540, 960)))
+
+    def residual(self, levels: Tensor) -> Tensor:
+        return torch.cat([self._one(levels[index : index + 1]) for index in range(len(levels))])
+
+    def _one(self, levels: Tensor) -> Tensor:
+        height, width = levels.shape[-2:]
+        fold = self.size_multiple
+        rows = -(-height // -(-height * width // BAND_PIXELS))
+        rows += -rows % fold
+        if rows >= height:
+            return self._band(levels)
+        bands = []
+        for top in range(0, height, rows):
+            first, last = max(0, top - self._reach), min(height, top + rows + self._reach)
+            # What a band's own border makes of it ends within the rows around that are left out here.
+            inner = slice((top - first) // fold, (min(height, top + rows) - first) // fold)
+            bands.append(self._band(levels[:, :, first:last])[:, :, inner])
+        return torch.cat(bands, dim=2).contiguous(memory_format=torch.channels_last)
+
+    def _band(self, levels: Tensor) -> Tensor:
+        x = self.core.blocks_of(levels.to(self._dtype).contiguous(memory_format=torch.channels_last))
+        for layer in self._layers[:-1]:
+            x = layer(x, relu=True)
+        return self._layers[-1](x)
