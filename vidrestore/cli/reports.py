@@ -15,8 +15,13 @@ from vidrestore.errors import FolderMissingError, NotWritableError, SameFileErro
 __all__ = ["check_json_target", "table", "write_json"]
 
 
-def check_json_target(target: str | None, *videos: Path) -> None:
-    """Refuse, before any work, a JSON file that could not be written, or would be written over one of `videos`.
+def check_json_target(target: str | None, *videos: Path, what: str = "JSON file") -> None:
+    """Refuse, before any work, a file that could not be written, or would be written over one of `videos`.
+
+    Args:
+        target: the file; None and `-` (stdout) are never refused.
+        videos: what it may not be.
+        what: what messages call it.
 
     Raises:
         SameFileError: it is one of `videos`, also through a link.
@@ -28,13 +33,13 @@ def check_json_target(target: str | None, *videos: Path) -> None:
     path = Path(target)
     try:
         if any(_same(path, video) for video in videos):
-            raise SameFileError(f"The JSON file {path} is the video itself.", "Choose another JSON file.")
+            raise SameFileError(f"The {what} {path} is the video itself.", f"Choose another {what}.")
         if path.is_dir():
-            raise UsageError(f"{path} is a folder.", "Give the JSON file a name.")
+            raise UsageError(f"{path} is a folder.", f"Give the {what} a name.")
         if not path.parent.is_dir():
-            raise FolderMissingError(f"There is no folder {path.parent} for the JSON file.")
+            raise FolderMissingError(f"There is no folder {path.parent} for the {what}.")
         if not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise NotWritableError(f"The JSON file {path} may not be written.")
+            raise NotWritableError(f"The {what} {path} may not be written.")
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another JSON file.") from None
 

@@ -1,0 +1,103 @@
+"""Stop watches: wall and processor time of one piece of work, repeats after a warm-up, counted operations, the machine's peak."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from vidrestore.bench.figures import Peak, Spread
+
+__all__ = ["GEMM_SIZES", "Timed", "calibrated", "count_flop", "gemm_peak", "gemm_rate", "once", "repeated", "synchronise"]
+
+GEMM_SIZES = (1024, 2048, 4096)
+GEMM_SECONDS = 0.6
+"""Spent on each size."""
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""An engine's word for a number format -> torch's."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Seconds that one piece of work took."""
+
+    wall: float
+    cpu: float
+    """Of all threads of this process."""
+
+
+def synchronise(device: str) -> None:
+    """Wait until a GPU has done what it was given; nothing on a CPU."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+
+
+def once(work: Callable[[], Any], device: str = "cpu") -> Timed:
+    """Time `work` once, to its end on `device` too."""
+    synchronise(device)
+    cpu, wall = time.process_time(), time.perf_counter()
+    work()
+    synchronise(device)
+    return Timed(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def repeated(work: Callable[[], Any], repeats: int, device: str = "cpu", warm_up: int = 1) -> list[Timed]:
+    """Time `work` `repeats` times after `warm_up` runs that do not count."""
+    for _ in range(warm_up):
+        once(work, device)
+    return [once(work, device) for _ in range(repeats)]
+
+
+def per_frame(times: Sequence[Timed], frames: int) -> tuple[Spread, Spread]:
+    """(wall, CPU) milliseconds a frame."""
+    return Spread.of(1e3 * t.wall / frames for t in times), Spread.of(1e3 * t.cpu / frames for t in times)
+
+
+def calibrated(seconds_once: float, target: float, most: int) -> int:
+    """How often to run something so that it takes about `target` seconds: 1 to `most`."""
+    return max(1, min(most, round(target / seconds_once) if seconds_once > 0 else most))
+
+
+def count_flop(work: Callable[[], Any]) -> int:
+    """Floating-point operations of the matrix products and convolutions in one run."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return int(counter.get_total_flops())
+
+
+def gemm_rate(
+    precision: str, device: str, sizes: Sequence[int] = GEMM_SIZES, seconds: float = GEMM_SECONDS
+) -> tuple[float, int] | None:
+    """(1e9 operations a second, size) of the fastest plain square matrix product; None for a format torch has not.
+
+    Every size is tried for `seconds`, at least three times after one that does not count; the best single product counts: a
+    peak is what the machine can reach.
+    """
+    if precision not in _DTYPES:
+        return None
+    rates = []
+    for size in sizes:
+        generator = torch.Generator().manual_seed(size)
+        left, right = (torch.randn(size, size, generator=generator).to(device, _DTYPES[precision]) for _ in range(2))
+        best = once(lambda a=left, b=right: a @ b, device).wall  # type: ignore[misc]
+        spent, runs = 0.0, 0
+        while runs < 3 or spent < seconds:
+            taken = once(lambda a=left, b=right: a @ b, device).wall  # type: ignore[misc]
+            best, spent, runs = min(best, taken), spent + taken, runs + 1
+        rates.append((2 * size**3 / best / 1e9, size))
+    return max(rates)
+
+
+def gemm_peak(
+    precision: str, before: tuple[float, int], device: str, sizes: Sequence[int] = GEMM_SIZES, seconds: float = GEMM_SECONDS
+) -> Peak:
+    """The peak with a second measurement, after the work, beside the first."""
+    after = gemm_rate(precision, device, sizes, seconds)
+    if after is None:
+        return Peak(precision, before[0], None, before[1])
+    return Peak(precision, before[0], after[0], max(before, after)[1])
