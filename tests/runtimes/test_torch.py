@@ -42,8 +42,8 @@ def test_unknown_precision() -> None:
 def test_cuda_fp16_agrees_with_cpu_fp32() -> None:
     torch.manual_seed(0)
     picture = torch.rand(2, 3, 64, 96)
-    exact = TorchRuntime(build("rdtn", SMALL), "cpu", "fp32")
-    copy = build("rdtn", SMALL)
-    copy.load_state_dict(exact.network.state_dict())
+    network, copy = build("rdtn", SMALL), build("rdtn", SMALL)
+    copy.load_state_dict(network.state_dict())
+    exact = TorchRuntime(network, "cpu", "fp32")
     output = TorchRuntime(copy, "cuda").run(picture.cuda()).cpu()
     assert (output - exact.run(picture)).abs().max() < 4 / 255

@@ -100,13 +100,19 @@ class RDN(RestorationNetwork):
         super().__init__()
         self.scale = scale
         self.base = base
-        self.core = _Core(blocks, convolutions, growth, features, scale, kernel, upsampling)
+        self.core: _Core = _Core(blocks, convolutions, growth, features, scale, kernel, upsampling)
 
     def forward(self, picture: Tensor, thumbnail: Tensor | None = None, whole: Whole | None = None) -> Tensor:
         residual = self.core(self.as_core(picture)).float()
         if self.base == "none":
             return residual
         return residual + F.interpolate(picture, scale_factor=self.scale, mode=self.base, align_corners=False)
+
+    def prepared(self, dtype: torch.dtype) -> RestorationNetwork:
+        """The same network laid out for inference on a CPU; itself where its shape gains nothing. Reads the weights now."""
+        from vidrestore.models.prepared_rdn import PreparedRDN
+
+        return PreparedRDN.of(self, dtype) or self
 
 
 def rdtn(blocks: int = 5, convolutions: int = 4, growth: int = 24, features: int = 48, scale: int = 2, kernel: int = 3) -> RDN:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vidrestore.errors import RuntimeUnavailableError
+from vidrestore.models.pixel_maps import MapNetwork, PixelMaps
 from vidrestore.runtimes.base import Runtime
 
 if TYPE_CHECKING:
@@ -22,12 +23,13 @@ class TorchRuntime(Runtime):
     """Runs the network's core in the device's fastest precision; what it predicts is applied in fp32.
 
     Args:
-        network: on the CPU, in fp32; it is moved and converted in place.
+        network: on the CPU, in fp32; it is moved and converted in place. What runs is its `prepared` form on a CPU.
         device: `cpu`, `cuda` or `cuda:1`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
     """
 
     name = "torch"
+    in_parts = True
 
     def __init__(self, network: RestorationNetwork, device: str, precision: str = "auto") -> None:
         super().__init__(network, device, precision)
@@ -35,6 +37,8 @@ class TorchRuntime(Runtime):
         if self.precision not in _DTYPES:
             raise RuntimeUnavailableError(f"The torch runtime has no precision {precision!r}.", "Use fp32, bf16 or fp16.")
         network.eval().to(device).to(memory_format=torch.channels_last)
+        if device == "cpu":  # from the weights as they are, before they are rounded
+            self.network = network.prepared(_DTYPES[self.precision])
         network.core.to(_DTYPES[self.precision])
 
     @classmethod
@@ -62,3 +66,8 @@ class TorchRuntime(Runtime):
             for index in range(len(picture))
         ]
         return torch.cat(outputs)
+
+    @torch.inference_mode()
+    def maps(self, thumbnail: Tensor) -> PixelMaps:
+        assert isinstance(self.network, MapNetwork)
+        return self.network.maps(thumbnail)
