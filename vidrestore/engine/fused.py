@@ -1,27 +1,28 @@
-"""FusedEngine: several engines as one, integers in and integers out, nothing leaves the device between them."""
+"""FusedEngine: several engines as one, integers in and integers out, nothing leaves the device between them.
+
+A chain is cut into passes over the frame (engine/passes.py). On a CPU, engines that predict maps are one kernel over the
+integers; the rest goes through floats.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vidrestore.config import Rectangle
 from vidrestore.engine.card import Card
 from vidrestore.engine.catalog import Catalog
-from vidrestore.engine.processing import enlarge, from_frames, make_thumbnail, pad_to_multiple, to_frames
-from vidrestore.engine.tiling import run_tiled, smallest_tile
+from vidrestore.engine.passes import Clock, Picture, Step, as_floats, as_integers, plan_passes
+from vidrestore.engine.processing import enlarge, from_frames, to_frames
+from vidrestore.engine.tiling import smallest_tile
 from vidrestore.errors import InvalidCardError, MediaError, UsageError
-from vidrestore.models.base import Whole
 from vidrestore.runtimes import pick_device, runtime_class
-from vidrestore.runtimes.base import Runtime
 from vidrestore.types import StreamInfo
-
-if TYPE_CHECKING:
-    from vidrestore.models.base import RestorationNetwork
 
 __all__ = ["FusedEngine"]
 
@@ -63,11 +64,13 @@ class FusedEngine:
         self.tile_size = tile_size
         self._check_tile_size()
         factory = runtime_class(runtime)
-        self._steps: list[tuple[Card, RestorationNetwork, Runtime]] = []
+        self._steps: list[Step] = []
         for card in self.cards:
             network = catalog.load(card)
             chosen = _precision(card, precision, factory.native_precision(self.device))
-            self._steps.append((card, network, factory(network, self.device, chosen)))
+            self._steps.append(Step(card, network, factory(network, self.device, chosen)))
+        self._passes = plan_passes(self._steps, self.device, tile_size)
+        self._clock = Clock()
 
     def _check_tile_size(self) -> None:
         for card in self.cards:
@@ -81,7 +84,7 @@ class FusedEngine:
     @property
     def precision(self) -> str:
         """What the networks run in: fp32, bf16 or fp16."""
-        return self._steps[0][2].precision if self._steps else "fp32"
+        return self._steps[0].runtime.precision if self._steps else "fp32"
 
     @property
     def temporal_halo(self) -> int:
@@ -93,9 +96,14 @@ class FusedEngine:
         """Whether any of the engines invents detail."""
         return any(card.generative for card in self.cards)
 
+    @property
+    def part_seconds(self) -> dict[str, float]:
+        """Seconds so far in `network` (thumbnails and networks), `kernel` (passes over the full frame) and `other`."""
+        return dict(self._clock.seconds)
+
     def describe(self) -> str:
         """The engines in words: `flare-unetpp + day-cyclegan (torch, cpu, bf16)`."""
-        runtime = self._steps[0][2].name if self._steps else "none"
+        runtime = self._steps[0].runtime.name if self._steps else "none"
         return f"{' + '.join(card.id for card in self.cards)} ({runtime}, {self.device}, {self.precision})"
 
     def open(self, info: StreamInfo) -> StreamInfo:
@@ -125,66 +133,80 @@ class FusedEngine:
         return info.scaled(self.scale)
 
     @torch.inference_mode()
-    def restore(self, frames: Tensor) -> Tensor:
-        """Restore a batch.
+    def restore(self, frames: Tensor, out: Tensor | None = None) -> Tensor:
+        """Restore a batch. What a frame becomes does not depend on the others.
 
         Args:
-            frames: uint8 or uint16 (N, 3, H, W), RGB, on any device.
+            frames: uint8 or uint16 (N, 3, H, W), RGB, on any device; fastest in channels_last memory.
+            out: where the result goes, of its shape and type, on the CPU and in channels_last memory; None: a new tensor.
 
         Returns:
-            (N, 3, scale * H, scale * W), same dtype, in channels_last memory on the CPU.
+            (N, 3, scale * H, scale * W), same dtype, on the CPU, in channels_last memory: `out`, if it was given.
+
+        Raises:
+            ValueError: an `out` of another shape, type or layout.
         """
-        if self.device == "cpu" and len(frames) > 1:
-            # One picture at a time stays in the caches, and needs a batch's part of the memory.
-            whole = torch.empty(
-                (len(frames), frames.shape[1], frames.shape[2] * self.scale, frames.shape[3] * self.scale),
-                dtype=frames.dtype,
-                memory_format=torch.channels_last,
-            )
-            for place in range(len(frames)):
-                whole[place] = self._restore(frames[place : place + 1])[0]
-            return whole
-        return self._restore(frames)
+        count, channels, height, width = frames.shape
+        shape = (count, channels, height * self.scale, width * self.scale)
+        if out is None:
+            out = torch.empty(shape, dtype=frames.dtype, memory_format=torch.channels_last)
+        if tuple(out.shape) != shape or out.dtype != frames.dtype or not out.permute(0, 2, 3, 1).is_contiguous():
+            raise ValueError(f"out is {shape} {frames.dtype} in channels_last memory, not {tuple(out.shape)} {out.dtype}")
+        if self.device != "cpu":
+            return out.copy_(self._restore_on_device(frames))
+        # One picture at a time stays in the caches, needs a batch's part of the memory, and is not changed by its neighbours.
+        for source, target in zip(frames.cpu().permute(0, 2, 3, 1), out.permute(0, 2, 3, 1), strict=True):
+            self._restore_frame(np.ascontiguousarray(source.numpy()), target.numpy())
+        return out
 
-    def _restore(self, frames: Tensor) -> Tensor:
-        source = from_frames(frames.to(self.device, memory_format=torch.channels_last, non_blocking=True))
-        picture = source
-        for card, network, runtime in self._steps:
-            picture = self._step(card, network, runtime, picture)
-        picture = self._keep(source, picture.contiguous(memory_format=torch.channels_last))
-        if picture is source:  # the identity: `to_frames` works in place
-            picture = picture.clone()
-        return to_frames(picture, frames.dtype).cpu()
+    def _restore_frame(self, frame: NDArray[np.integer], target: NDArray[np.integer]) -> None:
+        """One frame (H, W, 3) on the CPU, into `target`."""
+        picture: Picture = frame
+        within = len(self._passes) == 1 and self._passes[0].mixes  # the only pass mixes with its source itself
+        mixing = self.strength < 1.0 and not within
+        for place, step in enumerate(self._passes):
+            last = place == len(self._passes) - 1
+            out = target if last and not mixing else None
+            picture = step.apply(picture, self._clock, out, self.strength if within else 1.0)
+        with self._clock.counting("other"):
+            if mixing:
+                original = enlarge(as_floats(frame), self.scale)
+                picture = torch.lerp(original, as_floats(picture).clamp(0, 1), self.strength)
+            if picture is not target:
+                as_integers(picture, target.dtype, target)
+            self._protect(frame, target)
 
-    def close(self) -> None:
-        """Give the networks' memory back."""
-        for _, _, runtime in self._steps:
-            runtime.close()
-        self._steps = []
-
-    def _step(self, card: Card, network: RestorationNetwork, runtime: Runtime, picture: Tensor) -> Tensor:
-        height, width = picture.shape[-2:]
-        thumbnail = make_thumbnail(picture, network.thumbnail_size)
-        padded = pad_to_multiple(picture, card.size_multiple)
-
-        def run(tile: Tensor, whole: Whole) -> Tensor:
-            return runtime.run(tile, thumbnail, whole)
-
-        output = run_tiled(run, padded, tile=self.tile_size, halo=card.tile_halo, multiple=card.size_multiple, scale=card.scale)
-        return output[..., : height * card.scale, : width * card.scale]
-
-    def _keep(self, source: Tensor, picture: Tensor) -> Tensor:
-        """Mix in what strength and protected rectangles leave of the source."""
-        if self.strength == 1.0 and not self.protect:
-            return picture
-        original = enlarge(source, self.scale)
-        if self.strength < 1.0:
-            picture = torch.lerp(original, picture.clamp(0, 1), self.strength)
+    def _protect(self, frame: NDArray[np.integer], target: NDArray[np.integer]) -> None:
+        """Put back what is protected."""
+        if not self.protect:
+            return
+        original = frame if self.scale == 1 else as_integers(enlarge(as_floats(frame), self.scale), frame.dtype)
         for box in self.protect:
             rows = slice(box.y * self.scale, (box.y + box.height) * self.scale)
             columns = slice(box.x * self.scale, (box.x + box.width) * self.scale)
-            picture[..., rows, columns] = original[..., rows, columns]
-        return picture
+            target[rows, columns] = original[rows, columns]
+
+    def _restore_on_device(self, frames: Tensor) -> Tensor:
+        """A batch on the GPU, as integers."""
+        source = from_frames(frames.to(self.device, memory_format=torch.channels_last, non_blocking=True))
+        picture: Picture = source
+        for step in self._passes:
+            picture = step.apply(picture, self._clock)
+        picture = as_floats(picture).contiguous(memory_format=torch.channels_last)
+        if self.strength < 1.0 or self.protect:
+            original = enlarge(source, self.scale)
+            picture = torch.lerp(original, picture.clamp(0, 1), self.strength) if self.strength < 1.0 else picture.clone()
+            for box in self.protect:
+                rows = slice(box.y * self.scale, (box.y + box.height) * self.scale)
+                columns = slice(box.x * self.scale, (box.x + box.width) * self.scale)
+                picture[..., rows, columns] = original[..., rows, columns]
+        return to_frames(picture.clone() if picture is source else picture, frames.dtype)
+
+    def close(self) -> None:
+        """Give the networks' memory back."""
+        for step in self._steps:
+            step.runtime.close()
+        self._steps, self._passes = [], []
 
 
 def _precision(card: Card, wanted: str, native: str) -> str:

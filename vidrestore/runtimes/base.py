@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vidrestore.models.base import RestorationNetwork, Whole
+    from vidrestore.models.pixel_maps import PixelMaps
 
 __all__ = ["Runtime"]
 
@@ -23,6 +24,8 @@ class Runtime(ABC):
     """
 
     name: ClassVar[str]
+    in_parts: ClassVar[bool] = False
+    """Whether a network's predictions can be had by themselves (`maps`), for an engine that applies them its own way."""
 
     def __init__(self, network: RestorationNetwork, device: str, precision: str = "auto") -> None:
         reason = self.availability(device)
@@ -45,6 +48,10 @@ class Runtime(ABC):
     @abstractmethod
     def run(self, picture: Tensor, thumbnail: Tensor | None = None, whole: Whole | None = None) -> Tensor:
         """See `RestorationNetwork.forward`; tensors lie on the runtime's device, float32."""
+
+    def maps(self, thumbnail: Tensor) -> PixelMaps:
+        """See `MapNetwork.maps`; for runtimes that work `in_parts`. Tensors lie on the runtime's device, float32."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Give the network's memory back. Safe to call twice."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
 from vidrestore.errors import RuntimeUnavailableError
-from vidrestore.models.pixel_maps import MapNetwork, PixelMaps
 from vidrestore.runtimes.base import Runtime
 
 if TYPE_CHECKING:
     from vidrestore.models.base import RestorationNetwork, Whole
+    from vidrestore.models.pixel_maps import MapNetwork, PixelMaps
 
 __all__ = ["TorchRuntime"]
 
@@ -69,5 +69,4 @@ class TorchRuntime(Runtime):
 
     @torch.inference_mode()
     def maps(self, thumbnail: Tensor) -> PixelMaps:
-        assert isinstance(self.network, MapNetwork)
-        return self.network.maps(thumbnail)
+        return cast("MapNetwork", self.network).maps(thumbnail)

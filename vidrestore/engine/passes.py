@@ -1,0 +1,251 @@
+"""What a chain of engines costs: passes over a frame. Engines that predict maps share one.
+
+A pass takes a frame as integers or as floats and gives whichever it makes; `as_floats` and `as_integers` go between, and
+where both sides agree nothing is converted. `MapPass` and `EnlargePass` are kernels over integer frames on the CPU;
+`NetworkPass` is a network over floats, in tiles, on any device.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vidrestore.engine.card import Card
+from vidrestore.engine.processing import from_frames, make_thumbnail, pad_to_multiple
+from vidrestore.engine.tiling import run_tiled
+from vidrestore.models.base import Whole
+from vidrestore.models.pixel_maps import MapNetwork, PixelMaps, apply_maps
+
+if TYPE_CHECKING:
+    from vidrestore.models.base import RestorationNetwork
+    from vidrestore.runtimes.base import Runtime
+
+__all__ = ["Clock", "MapPass", "NetworkPass", "Pass", "Picture", "Step", "as_floats", "as_integers", "merge_maps", "plan_passes"]
+
+Picture: TypeAlias = "NDArray[np.integer] | Tensor"
+"""One frame as (H, W, 3) uint8 or uint16, or frames as (N, 3, H, W) float32 in 0..1."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """An engine of a chain: its card, its network and what executes it."""
+
+    card: Card
+    network: RestorationNetwork
+    runtime: Runtime
+
+
+class Clock:
+    """Seconds spent in each part; where a GPU works, until the work was handed to it."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def counting(self, part: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - began
+
+
+class Pass(ABC):
+    """One way over the frame.
+
+    Attributes:
+        scale: output size / input size.
+        takes_integers: whether it works on integer frames, on the CPU.
+        mixes: whether it can mix with its source on the way.
+    """
+
+    scale: int = 1
+    takes_integers: bool = False
+    mixes: bool = False
+
+    @abstractmethod
+    def apply(self, picture: Picture, clock: Clock, out: NDArray[np.integer] | None = None, strength: float = 1.0) -> Picture:
+        """Restore a picture.
+
+        Args:
+            picture: integers or floats, whichever.
+            clock: is told where the time goes.
+            out: where a pass over integers may write its result, and in which type; None: it decides.
+            strength: how much of the effect; only for passes that mix.
+
+        Returns:
+            `out`, or a picture of the pass's own.
+        """
+
+
+class NetworkPass(Pass):
+    """A network that sees the full frame, in tiles.
+
+    Args:
+        step: the engine.
+        tile_size: longest side of a tile, pixels.
+    """
+
+    def __init__(self, step: Step, tile_size: int) -> None:
+        self.step = step
+        self.tile_size = tile_size
+        self.scale = step.card.scale
+
+    def apply(self, picture: Picture, clock: Clock, out: NDArray[np.integer] | None = None, strength: float = 1.0) -> Tensor:
+        card, network, runtime = self.step.card, self.step.network, self.step.runtime
+        with clock.counting("other"):
+            floats = as_floats(picture)
+            height, width = floats.shape[-2:]
+            padded = pad_to_multiple(floats, card.size_multiple)
+        with clock.counting("network"):
+            grain = isinstance(network, MapNetwork) and network.wants_grain
+            thumbnail = make_thumbnail(floats, network.thumbnail_size, grain)
+
+            def run(tile: Tensor, whole: Whole) -> Tensor:
+                return runtime.run(tile, thumbnail, whole)
+
+            multiple = card.size_multiple
+            output = run_tiled(run, padded, tile=self.tile_size, halo=card.tile_halo, multiple=multiple, scale=card.scale)
+        return output[..., : height * card.scale, : width * card.scale]
+
+
+class MapPass(Pass):
+    """Consecutive map networks: all look at small pictures, then the frame is gone over once (if what they do can be merged).
+
+    The second network has to see the frame as the first one leaves it. What the first one does to the frame is done to the
+    second one's thumbnail instead: averaging first and restoring then, which for smooth maps is the same but for a little
+    around edges. The grain of the frame, which is no colour, stays the source's.
+
+    Args:
+        steps: engines with a MapNetwork each.
+        tile_size: of tiles on a GPU, pixels.
+        on_integers: a kernel over integers (on the CPU), or torch over floats.
+    """
+
+    def __init__(self, steps: Sequence[Step], tile_size: int, on_integers: bool) -> None:
+        self.steps = tuple(steps)
+        self.tile_size = tile_size
+        self.takes_integers = self.mixes = on_integers
+
+    def apply(self, picture: Picture, clock: Clock, out: NDArray[np.integer] | None = None, strength: float = 1.0) -> Picture:
+        if not self.takes_integers:
+            return self._apply_floats(as_floats(picture), clock)
+        from vidrestore.kernels.pixel_maps import restore_pixels
+        from vidrestore.kernels.thumbnail import make_thumbnail_of
+
+        with clock.counting("other"):
+            frame = as_integers(picture, np.dtype(np.uint16))
+        with clock.counting("network"):
+            layers = self._predict(lambda side, grain: torch.from_numpy(make_thumbnail_of(frame, side, grain)).unsqueeze(0))
+        with clock.counting("kernel"):
+            source = frame
+            for place, maps in enumerate(layers):
+                last = place == len(layers) - 1
+                target = out if last and out is not None else np.empty(frame.shape, np.uint16)
+                mixed = strength if len(layers) == 1 else 1.0
+                frame = restore_pixels(frame, _cells(maps.flare), _cells(maps.affine), _cells(maps.noise), mixed, target)
+            if len(layers) > 1 and strength < 1.0:
+                mixture = torch.lerp(as_floats(source), as_floats(frame), strength)
+                as_integers(mixture, frame.dtype, frame)
+        return frame
+
+    def _apply_floats(self, picture: Tensor, clock: Clock) -> Tensor:
+        with clock.counting("network"):
+            layers = self._predict(lambda side, grain: _made(make_thumbnail(picture, side, grain)))
+        with clock.counting("kernel"):
+            for maps in layers:
+                halo = 1 if maps.noise is not None else 0
+
+                def run(tile: Tensor, whole: Whole, maps: PixelMaps = maps) -> Tensor:
+                    return apply_maps(tile, maps, whole)
+
+                # Twice the neighbourhood's reach is what the tiles' cross-fading leaves untouched.
+                picture = run_tiled(run, picture, tile=self.tile_size, halo=2 * halo, multiple=1, scale=1)
+        return picture
+
+    def _predict(self, thumbnail_of: Callable[[int, bool], Tensor]) -> list[PixelMaps]:
+        """What to do, in as few layers as it can be done."""
+        networks = [step.network for step in self.steps if isinstance(step.network, MapNetwork)]
+        grained = {network.thumbnail_size for network in networks if network.wants_grain}
+        small = {side: thumbnail_of(side, side in grained) for side in {network.thumbnail_size for network in networks}}
+        layers: list[PixelMaps] = []
+        for network, step in zip(networks, self.steps, strict=True):
+            seen = small[network.thumbnail_size]
+            colours = seen[:, :3]
+            for maps in layers:
+                colours = apply_maps(colours, maps).clamp(0, 1)
+            maps = step.runtime.maps(torch.cat([colours, seen[:, 3:]], dim=1) if network.wants_grain else colours)
+            layers = merge_maps([*layers, maps])
+        return layers
+
+
+def merge_maps(layers: Sequence[PixelMaps]) -> list[PixelMaps]:
+    """The same effects in fewer layers: flare, then colour, is one."""
+    merged: list[PixelMaps] = []
+    for maps in layers:
+        if merged and maps.flare is None and merged[-1].affine is None:
+            merged[-1] = replace(maps, flare=merged[-1].flare)
+        else:
+            merged.append(maps)
+    return merged
+
+
+def plan_passes(steps: Sequence[Step], device: str, tile_size: int) -> list[Pass]:
+    """The passes of a chain, in order; each engine is in one of them."""
+    passes: list[Pass] = []
+    waiting: list[Step] = []
+    for step in steps:
+        if _predicts_maps(step):
+            waiting.append(step)
+            continue
+        if waiting:
+            passes.append(MapPass(waiting, tile_size, device == "cpu"))
+            waiting = []
+        passes.append(NetworkPass(step, tile_size))
+    if waiting:
+        passes.append(MapPass(waiting, tile_size, device == "cpu"))
+    return passes
+
+
+def _predicts_maps(step: Step) -> bool:
+    return step.runtime.in_parts and isinstance(step.network, MapNetwork) and step.network.thumbnail_size > 0
+
+
+def as_floats(picture: Picture) -> Tensor:
+    """(N, 3, H, W) float32 in 0..1, channels last where it was made from integers."""
+    if isinstance(picture, Tensor):
+        return picture
+    return from_frames(torch.from_numpy(picture).permute(2, 0, 1).unsqueeze(0))
+
+
+def as_integers(picture: Picture, dtype: np.dtype, out: NDArray[np.integer] | None = None) -> NDArray[np.integer]:
+    """One frame as (H, W, 3), contiguous: floats clipped and rounded to `dtype`, integers as they are. `out`: where it goes."""
+    if not isinstance(picture, Tensor):
+        if out is None:
+            return np.ascontiguousarray(picture)
+        out[...] = picture
+        return out
+    peak = np.iinfo(dtype).max
+    levels = picture[0].permute(1, 2, 0).clamp(0, 1).mul_(peak).round_()
+    if out is None:
+        out = np.empty(levels.shape, dtype)
+    torch.from_numpy(out).copy_(levels)
+    return out
+
+
+def _cells(maps: Tensor | None) -> NDArray[np.float32] | None:
+    return None if maps is None else maps[0].numpy()
+
+
+def _made(thumbnail: Tensor | None) -> Tensor:
+    assert thumbnail is not None  # a network with maps has a thumbnail size
+    return thumbnail
