@@ -99,10 +99,10 @@ class Watch:
         self.load_before = load_average()
         self.sections: list[Section] = []
 
-    def look(self, seconds: float = LOOK_SECONDS) -> Section:
-        """Do nothing for a while and see what others do."""
+    def look(self, seconds: float | None = None) -> Section:
+        """Do nothing for a while (None: two seconds) and see what others do."""
         with self.section("before"):
-            time.sleep(seconds)
+            time.sleep(LOOK_SECONDS if seconds is None else seconds)
         return self.sections[-1]
 
     @contextmanager
