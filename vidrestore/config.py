@@ -14,6 +14,7 @@ from vidrestore.errors import ConfigError, UsageError
 __all__ = [
     "DEFAULT_CRF",
     "DEFAULT_ENCODER_PRESET",
+    "Blending",
     "Codec",
     "Damage",
     "EncodeConfig",
@@ -34,6 +35,7 @@ Tier = Literal["auto", "fast", "best"]
 Device = Literal["auto", "cpu", "cuda"]
 Codec = Literal["h264", "hevc", "av1", "vp9", "prores", "ffv1"]
 Damage = Literal["stop", "conceal"]
+Blending = Literal["auto", "full", "coarse"]
 
 
 class Settings(BaseModel):
@@ -55,6 +57,11 @@ class TemporalConfig(Settings):
     """Blending over time: a motion-compensated average over a finite window."""
 
     enabled: bool = Field(default=True, description="false: frames leave as the engines made them")
+    method: Blending = Field(
+        default="auto",
+        description="full: at full size; coarse: only what is coarser than 4 pixels, at a tenth of the cost; "
+        "auto: coarse where all engines are of tier fast",
+    )
     radius: int = Field(default=2, ge=1, le=4, description="frames looked at before and after")
     strength: float = Field(
         default=0.7, ge=0, le=1, description="weight of a perfectly matching neighbour; the frame itself has 1"

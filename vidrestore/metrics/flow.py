@@ -20,6 +20,8 @@ PRESETS = {
 }
 SMALLEST = 32
 """Pixels a side below which DIS has no pyramid; smaller pictures are padded by repeating their border."""
+TUNED = 96
+"""Longer side below which OpenCV's DIS chooses other patches and keeps them for its next call: see `FlowEstimator`."""
 
 
 def luma(picture: np.ndarray) -> np.ndarray:
@@ -56,7 +58,8 @@ class FlowEstimator:
     """
 
     def __init__(self, preset: str = "medium") -> None:
-        self._dis = cv2.DISOpticalFlow.create(PRESETS[preset])
+        self._preset = PRESETS[preset]
+        self._dis = cv2.DISOpticalFlow.create(self._preset)
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Flow (H, W, 2) float32 from `first` to `second`, both (H, W) uint8."""
@@ -67,6 +70,8 @@ class FlowEstimator:
         if right or below:
             pads = (0, below, 0, right, cv2.BORDER_REPLICATE)
             first, second = cv2.copyMakeBorder(first, *pads), cv2.copyMakeBorder(second, *pads)
+        if max(first.shape) < TUNED:  # a second call would give another flow than the first: the result must not depend on that
+            self._dis = cv2.DISOpticalFlow.create(self._preset)
         return np.ascontiguousarray(self._dis.calc(first, second, None)[:height, :width])
 
 

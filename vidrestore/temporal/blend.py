@@ -1,8 +1,6 @@
 """TemporalBlend: each frame averaged with its neighbours, brought into place along the motion.
 
-out(k) = (x_k + sum_d w_d warp(x_{k+d})) / (1 + sum_d w_d), d = -radius..radius, d != 0: a finite window over the frames
-as they came, never over blended ones. So frame k depends on frames k - radius .. k + radius and on nothing else, and a
-segment with a halo of `radius` frames gives the bits that the whole video gives.
+out(k) = (x_k + sum_d w_d warp(x_{k+d})) / (1 + sum_d w_d), d = -radius..radius, d != 0 (see `window`).
 
 A neighbour's weight is strength x trust x exp(-m^2 / 2 tolerance^2): trust from the forward-backward check, m the mismatch
 that is left after warping. That robust weight is what keeps a passing lamp from leaving a trail (the idea of
@@ -11,8 +9,6 @@ non-local video denoising: Buades et al. 2005; along motion: Liu and Freeman, EC
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +17,10 @@ import numpy as np
 
 from vidrestore.config import TemporalConfig
 from vidrestore.metrics.flow import coordinates, resize_flow, warp
-from vidrestore.temporal.cuts import is_cut, thumbnail
+from vidrestore.temporal.cuts import thumbnail
 from vidrestore.temporal.motion import Motion, MotionEstimator, chain
-from vidrestore.types import Clip, Frame, StreamInfo
+from vidrestore.temporal.window import WindowBlend, to_kind, to_picture
+from vidrestore.types import Frame
 
 __all__ = ["TemporalBlend"]
 
@@ -57,109 +54,41 @@ class _Entry:
     luma: np.ndarray
     thumbnail: np.ndarray
 
-
-@dataclass(frozen=True)
-class _Link:
-    """Two consecutive frames of one shot."""
-
-    forward: Motion
-    backward: Motion
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.picture.shape
 
 
-class TemporalBlend:
-    """The pipeline stage: as many frames out as in, the same index, pts and duration, in the same order.
-
-    Takes frames (C, H, W), C 1 or 3, uint8 or uint16, numpy or torch on the CPU, in any memory layout; gives the
-    same kind, a view of an (H, W, C) array as decoding does. With `enabled` false or `strength` 0 frames pass untouched.
-    Holds at most 2 x radius + 1 frames and the flows between them. One instance serves one thread.
-    """
+class TemporalBlend(WindowBlend[_Entry]):
+    """Blending at full size: noise, fine detail and what flickers are averaged over the window. See WindowBlend."""
 
     def __init__(self, config: TemporalConfig | None = None) -> None:
-        self.config = config or TemporalConfig()
+        super().__init__(config)
         self._motion = MotionEstimator()
         self._weights = _weight_table(self.config.strength, self.config.tolerance)
         self._grid = np.zeros((0, 0, 2), np.float32)
-
-    @property
-    def halo(self) -> int:
-        """Frames of context a segment needs on each side."""
-        return self.config.radius if self._active else 0
-
-    @property
-    def _active(self) -> bool:
-        return self.config.enabled and self.config.strength > 0
-
-    def open(self, info: StreamInfo) -> StreamInfo:
-        """Size, rate and colour stay as they are."""
-        return info
 
     def close(self) -> None:
         """Let the buffers go. The stage may be used again."""
         self._grid = np.zeros((0, 0, 2), np.float32)
 
-    def process(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Blend a whole stream; at its two ends the window is cut short."""
-        return self.process_segment(frames)
-
-    def process_clip(self, clip: Clip) -> Iterator[Frame]:
-        """Blend the core of a clip; its halo frames are context and are not emitted."""
-        return self.process_segment(clip.frames, clip.halo_before, clip.halo_after)
-
-    def process_segment(self, frames: Iterable[Frame], halo_before: int = 0, halo_after: int = 0) -> Iterator[Frame]:
-        """Blend all but the first `halo_before` and the last `halo_after` frames, which are context only.
-
-        With `halo` frames on each side (fewer only where the stream itself ends) the result is the whole stream's, bit for bit.
-
-        Raises:
-            ValueError: a frame's size differs from the one before it.
-            TypeError: samples are neither uint8 nor uint16.
-        """
-        if not self._active:
-            yield from _core(frames, halo_before, halo_after)
-            return
-        ahead = max(self.config.radius, halo_after)
-        window: deque[_Entry] = deque()
-        links: deque[_Link | None] = deque()
-        due, passed = 0, 0  # place in the window of the next frame to blend; frames already behind it
-        for frame in frames:
-            entry = self._prepare(frame)
-            if window:
-                links.append(self._link(window[-1], entry))
-            window.append(entry)
-            if len(window) - due > ahead:
-                if passed >= halo_before:
-                    yield self._blend(window, links, due)
-                due, passed = due + 1, passed + 1
-            if due > self.config.radius:
-                window.popleft()
-                links.popleft()
-                due -= 1
-        for place in range(due, len(window) - halo_after):
-            if passed >= halo_before:
-                yield self._blend(window, links, place)
-            passed += 1
-
     def _prepare(self, frame: Frame) -> _Entry:
-        picture = _to_picture(frame.data)
+        picture = to_picture(frame.data)
+        if picture.shape[2] == 1:
+            picture = picture[..., 0]
         if picture.dtype == np.uint16:
             levels, picture = cv2.convertScaleAbs(picture, alpha=1 / 257), picture.astype(np.float32)
         else:
             levels = picture
         return _Entry(frame, picture, levels, cv2.blur(levels, COARSE), self._motion.reduce(levels), thumbnail(levels))
 
-    def _link(self, first: _Entry, second: _Entry) -> _Link | None:
-        """Motion between two consecutive frames; None where a cut parts them."""
-        if first.picture.shape != second.picture.shape:
-            raise ValueError(f"frame {second.frame.index} is {second.picture.shape}, the one before {first.picture.shape}")
-        if is_cut(first.thumbnail, second.thumbnail, self.config.cut_threshold):
-            return None
-        return _Link(*self._motion.between(first.luma, second.luma))
+    def _motions(self, first: _Entry, second: _Entry) -> tuple[Motion, Motion]:
+        return self._motion.between(first.luma, second.luma)
 
-    def _blend(self, window: deque[_Entry], links: deque[_Link | None], place: int) -> Frame:
-        entry = window[place]
-        sides = [list(self._reach(window, links, place, step)) for step in (-1, +1)]
-        if not any(sides):
-            return entry.frame
+    def _chain(self, first: Motion, second: Motion) -> Motion:
+        return chain(first, second)
+
+    def _blend(self, entry: _Entry, sides: list[list[tuple[_Entry, Motion]]]) -> Frame:
         total = np.multiply(entry.picture, ONE, dtype=np.float32)
         weights = np.full(entry.picture.shape[:2], ONE, np.float32)
         for neighbour, motion in (*sides[0], *sides[1]):
@@ -186,20 +115,6 @@ class TemporalBlend:
         share = cv2.resize(moving.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
         cv2.add(mean, cv2.multiply(lost, _as_channels(share, lost)), dst=mean)
 
-    def _reach(self, window: deque[_Entry], links: deque[_Link | None], place: int, step: int) -> Iterator[tuple[_Entry, Motion]]:
-        """Neighbours of one side within the radius, nearest first, up to a cut or the clip's end."""
-        motion: Motion | None = None
-        for distance in range(1, self.config.radius + 1):
-            other = place + step * distance
-            if not 0 <= other < len(window):
-                return
-            link = links[min(other, other - step)]
-            if link is None:
-                return
-            leg = link.forward if step > 0 else link.backward
-            motion = leg if motion is None else chain(motion, leg)
-            yield window[other], motion
-
     def _weigh(self, entry: _Entry, neighbour: _Entry, motion: Motion) -> tuple[np.ndarray, np.ndarray]:
         """The neighbour brought into place (as `picture`) and its weight, (H, W) of the same dtype, whole numbers 0..ONE."""
         height, width = entry.levels.shape[:2]
@@ -224,16 +139,6 @@ def _weight_table(strength: float, tolerance: float) -> np.ndarray:
     return np.round(ONE * strength * np.exp(-0.5 * (levels / tolerance) ** 2)).astype(np.uint8)
 
 
-def _core(frames: Iterable[Frame], halo_before: int, halo_after: int) -> Iterator[Frame]:
-    """All but the first and last frames of an iterator, held back by no more than `halo_after`."""
-    held: deque[Frame] = deque()
-    for number, frame in enumerate(frames):
-        if number >= halo_before:
-            held.append(frame)
-        if len(held) > halo_after:
-            yield held.popleft()
-
-
 def _largest(difference: np.ndarray) -> np.ndarray:
     """(H, W) of the largest channel."""
     if difference.ndim == 2:
@@ -253,23 +158,10 @@ def _as_channels(plane: np.ndarray, like: np.ndarray) -> np.ndarray:
     return plane if like.ndim == 2 else cv2.cvtColor(plane, cv2.COLOR_GRAY2RGB)
 
 
-def _to_picture(data: Any) -> np.ndarray:
-    """Frame data (C, H, W), numpy or torch -> contiguous (H, W, 3), or (H, W) for one channel."""
-    array = data if isinstance(data, np.ndarray) else data.numpy()
-    if array.dtype not in (np.uint8, np.uint16):
-        raise TypeError(f"temporal blending takes uint8 or uint16 frames, got {array.dtype}")
-    return np.ascontiguousarray(array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0))
-
-
 def _from_picture(mean: np.ndarray, like: Any) -> Any:
     """Float (H, W[, 3]) -> rounded (C, H, W) of the kind of `like`, a view of an (H, W, C) array."""
     depth = cv2.CV_8U if like.dtype.itemsize == 1 else cv2.CV_16U
     rounded = np.empty(mean.shape, np.uint8 if depth == cv2.CV_8U else np.uint16)
     np.clip(np.rint(mean, out=mean), 0, 255 if depth == cv2.CV_8U else 65535, out=mean)
     np.copyto(rounded, mean, casting="unsafe")
-    data = rounded.reshape(*rounded.shape[:2], -1).transpose(2, 0, 1)
-    if isinstance(like, np.ndarray):
-        return data
-    import torch  # only reached with a tensor in hand, so it is loaded already
-
-    return torch.from_numpy(rounded).reshape(*rounded.shape[:2], -1).permute(2, 0, 1)
+    return to_kind(rounded, like)

@@ -1,0 +1,297 @@
+"""Coarse steadying of integer frames: reduce a frame to blocks, weigh what its neighbours say, add the correction back.
+
+Every kernel runs in one thread and holds no lock. Pictures are (H, W, C) in memory, C 1 or 3; small ones are float32 in 8-bit
+levels (0..255) whatever the frame's depth, one sample for each block of `factor` x `factor` pixels, the last ones cut off by
+the picture's edge.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+__all__ = ["add_enlarged", "calm_detail", "chain", "differ", "gather", "grey", "mean_of", "reduce_blocks", "visible"]
+
+_FAST: dict[str, Any] = {
+    "nogil": True,
+    "cache": True,
+    "error_model": "numpy",
+    "boundscheck": False,
+    "fastmath": {"contract", "nsz", "arcp", "nnan", "ninf"},
+}
+"""No reassociation: sums keep their order, so that bits do not depend on how wide the processor's registers are."""
+
+HALF, ONE = np.float32(0.5), np.float32(1.0)
+NOISE_STEP = 8
+"""Steps a level of the histogram from which the noise is read."""
+
+
+@njit(**_FAST)
+def reduce_blocks(picture, factor, unit, small):  # type: ignore[no-untyped-def]
+    """Area average of blocks.
+
+    Args:
+        picture: (H, W, C) uint8 or uint16, contiguous.
+        factor: pixels a side of a block, at most 256.
+        unit: what a sample counts: 1 for uint8, 1/257 for uint16.
+        small: (ceil(H / factor), ceil(W / factor), C) float32, written to.
+    """
+    height, width, channels = picture.shape
+    rows = picture.reshape(height, width * channels)
+    sums = np.empty(width * channels, np.uint32)
+    for i in range(small.shape[0]):
+        top, bottom = i * factor, min(i * factor + factor, height)
+        sums[:] = 0
+        for y in range(top, bottom):
+            for x in range(width * channels):
+                sums[x] += rows[y, x]
+        for j in range(small.shape[1]):
+            left, right = j * factor, min(j * factor + factor, width)
+            scale = np.float32(unit) / np.float32((bottom - top) * (right - left))
+            for c in range(channels):
+                total = np.uint32(0)
+                for x in range(left, right):
+                    total += sums[x * channels + c]
+                small[i, j, c] = np.float32(total) * scale
+
+
+@njit(**_FAST)
+def grey(small, out):  # type: ignore[no-untyped-def]
+    """Luma (BT.601) of a small picture (h, w, C) float32 into (h, w) uint8, rounded."""
+    height, width, channels = small.shape
+    for y in range(height):
+        for x in range(width):
+            if channels == 1:
+                level = small[y, x, 0]
+            else:
+                level = (
+                    np.float32(0.299) * small[y, x, 0] + np.float32(0.587) * small[y, x, 1] + np.float32(0.114) * small[y, x, 2]
+                )
+            out[y, x] = np.uint8(min(level + HALF, np.float32(255.0)))
+
+
+@njit(inline="always")
+def _place(target, last):  # type: ignore[no-untyped-def]
+    """A coordinate held inside the picture: the sample before it, the one behind it, and the part of the way between."""
+    target = min(max(target, np.float32(0.0)), np.float32(last))
+    first = int(target)
+    return first, min(first + 1, last), target - np.float32(first)
+
+
+@njit(**_FAST)
+def visible(flow, back, boundary, out):  # type: ignore[no-untyped-def]
+    """Forward-backward check and motion boundaries, as `metrics.flow.visible` has them, in one pass.
+
+    Args:
+        flow, back: (h, w, 2) float32, pixels: there and back.
+        boundary: see `metrics.flow.visible`.
+        out: (h, w) uint8, written to: 255 where the other frame shows the same thing, else 0.
+    """
+    height, width = flow.shape[:2]
+    for y in range(height):
+        above, below = max(y - 1, 0), min(y + 1, height - 1)
+        rise = ONE / np.float32(max(below - above, 1))
+        for x in range(width):
+            u, v = flow[y, x, 0], flow[y, x, 1]
+            tx, ty = np.float32(x) + u, np.float32(y) + v
+            if tx < 0 or ty < 0 or tx > width - 1 or ty > height - 1:
+                out[y, x] = 0
+                continue
+            before, behind = max(x - 1, 0), min(x + 1, width - 1)
+            run = ONE / np.float32(max(behind - before, 1))
+            bend = np.float32(0.0)
+            for c in range(2):
+                across = (flow[y, behind, c] - flow[y, before, c]) * run
+                down = (flow[below, x, c] - flow[above, x, c]) * rise
+                bend += across * across + down * down
+            x0, x1, fx = _place(tx, width - 1)
+            y0, y1, fy = _place(ty, height - 1)
+            miss, length, returned = np.float32(0.0), u * u + v * v, np.float32(0.0)
+            for c in range(2):
+                top = back[y0, x0, c] + fx * (back[y0, x1, c] - back[y0, x0, c])
+                bottom = back[y1, x0, c] + fx * (back[y1, x1, c] - back[y1, x0, c])
+                there = top + fy * (bottom - top)
+                returned += there * there
+                miss += (flow[y, x, c] + there) * (flow[y, x, c] + there)
+            seen = miss <= np.float32(0.01) * (length + returned) + HALF
+            whole = bend <= np.float32(0.01) * length + np.float32(boundary)
+            out[y, x] = 255 if seen and whole else 0
+
+
+@njit(**_FAST)
+def chain(flow, trust, onward, onward_trust, out, out_trust):  # type: ignore[no-untyped-def]
+    """Motion a -> c from a -> b and b -> c: flows (h, w, 2) float32, trusts (h, w) uint8; the last two are written to."""
+    height, width = trust.shape
+    for y in range(height):
+        for x in range(width):
+            x0, x1, fx = _place(np.float32(x) + flow[y, x, 0], width - 1)
+            y0, y1, fy = _place(np.float32(y) + flow[y, x, 1], height - 1)
+            for c in range(2):
+                top = onward[y0, x0, c] + fx * (onward[y0, x1, c] - onward[y0, x0, c])
+                bottom = onward[y1, x0, c] + fx * (onward[y1, x1, c] - onward[y1, x0, c])
+                out[y, x, c] = flow[y, x, c] + top + fy * (bottom - top)
+            # The least of the four: what one of them does not show is not trusted.
+            least = min(min(onward_trust[y0, x0], onward_trust[y0, x1]), min(onward_trust[y1, x0], onward_trust[y1, x1]))
+            out_trust[y, x] = min(trust[y, x], least)
+
+
+@njit(**_FAST)
+def differ(warped, small, difference, largest):  # type: ignore[no-untyped-def]
+    """`warped` - `small` into `difference`, all (h, w, C) float32, and its largest magnitude over the channels into (h, w)."""
+    height, width, channels = small.shape
+    for y in range(height):
+        for x in range(width):
+            most = np.float32(0.0)
+            for c in range(channels):
+                value = warped[y, x, c] - small[y, x, c]
+                difference[y, x, c] = value
+                most = max(most, abs(value))
+            largest[y, x] = most
+
+
+@njit(**_FAST)
+def gather(difference, signed, plain, trust, table, noise_cap, fine_share, total, weights):  # type: ignore[no-untyped-def]
+    """Add one neighbour's weighted difference.
+
+    Args:
+        difference: neighbour minus frame, (h, w, C) float32.
+        signed: `difference` averaged over a window: noise cancels, a misplaced thing remains.
+        plain: the largest magnitude over the channels and a window, (h, w) float32: sees thin things, and noise.
+        trust: (h, w) uint8.
+        table: (256 * NOISE_STEP,) float32: mismatch, in steps of 1 / NOISE_STEP level, to weight.
+        noise_cap: levels of the median of `plain` that are taken for noise at most.
+        fine_share: part of `plain` above the noise that counts.
+        total: (h, w, C) float32, added to.
+        weights: (h, w) float32, added to.
+    """
+    height, width, channels = difference.shape
+    last = table.size - 1
+    histogram = np.zeros(table.size, np.int64)
+    for y in range(height):
+        for x in range(width):
+            histogram[min(int(plain[y, x] * np.float32(NOISE_STEP)), last)] += 1
+    below, step = 0, 0
+    while step < last and 2 * (below + histogram[step]) < height * width:
+        below += histogram[step]
+        step += 1
+    noise = min(np.float32(step) / np.float32(NOISE_STEP), np.float32(noise_cap))
+    for y in range(height):
+        for x in range(width):
+            if trust[y, x] == 0:
+                continue
+            mismatch = (plain[y, x] - noise) * np.float32(fine_share)
+            for c in range(channels):
+                mismatch = max(mismatch, abs(signed[y, x, c]))
+            place = min(int(max(mismatch, np.float32(0.0)) * np.float32(NOISE_STEP) + HALF), last)
+            weight = table[place] * (np.float32(trust[y, x]) * np.float32(1.0 / 255.0))
+            weights[y, x] += weight
+            for c in range(channels):
+                total[y, x, c] += weight * difference[y, x, c]
+
+
+@njit(**_FAST)
+def mean_of(total, weights):  # type: ignore[no-untyped-def]
+    """`total` / (1 + `weights`) in place: the frame itself has weight 1 and differs from itself by nothing."""
+    height, width, channels = total.shape
+    for y in range(height):
+        for x in range(width):
+            scale = ONE / (ONE + weights[y, x])
+            for c in range(channels):
+                total[y, x, c] *= scale
+
+
+@njit(**_FAST)
+def calm_detail(correction, soft, flow, pixels, still, moving, keep):  # type: ignore[no-untyped-def]
+    """Take away, where the picture moves, what is finer than a window from a correction, in place.
+
+    Args:
+        correction: (h, w, C) float32.
+        soft: `correction` averaged over the window.
+        flow: (h, w, 2) float32, to a neighbouring frame.
+        pixels: of the full picture in one of the flow's.
+        still, moving: pixels a frame up to which nothing, and from which on all of it, counts as moving.
+        keep: share of the fine part that is left where it moves.
+    """
+    height, width, channels = correction.shape
+    for y in range(height):
+        for x in range(width):
+            u, v = flow[y, x, 0], flow[y, x, 1]
+            speed = np.float32(np.sqrt(u * u + v * v)) * np.float32(pixels)
+            part = min(max((speed - np.float32(still)) / np.float32(moving - still), np.float32(0.0)), ONE) * np.float32(
+                ONE - keep
+            )
+            for c in range(channels):
+                correction[y, x, c] += part * (soft[y, x, c] - correction[y, x, c])
+
+
+@njit(**_FAST)
+def add_enlarged(picture, correction, factor, unit, out):  # type: ignore[no-untyped-def]
+    """`picture` + `correction`, enlarged bilinearly, rounded half up and clipped.
+
+    Args:
+        picture: (H, W, C) uint8 or uint16, contiguous.
+        correction: (h, w, C) float32, 8-bit levels.
+        factor: pixels a side of a block.
+        unit: samples in an 8-bit level: 1 for uint8, 257 for uint16.
+        out: like `picture`, written to; may be `picture` itself.
+    """
+    height, width, channels = picture.shape
+    small_height, small_width = correction.shape[:2]
+    length = width * channels
+    source, target = picture.reshape(height, length), out.reshape(height, length)
+    # Between the middles of two blocks lie `factor` pixels; the first begin half a block left of the picture.
+    parts = (np.arange(factor) + 0.5 * (1 - factor % 2)).astype(np.float32) / np.float32(factor)
+    margin = (factor - factor // 2) * channels
+    wide = np.empty((2, (small_width + 1) * factor * channels), np.float32)  # two small rows, enlarged across
+    row = np.empty(((small_width + 2) * channels), np.float32)
+    held = np.full(2, -1, np.int64)
+    peak = np.float32(255.0) * np.float32(unit) + HALF
+    for y in range(height):
+        place = (np.float32(y) + HALF) / np.float32(factor) - HALF
+        first, second, down = _place(place, small_height - 1)
+        for i in (first, second):
+            if held[i & 1] != i:
+                held[i & 1] = i
+                _scaled_row(correction[i], np.float32(unit), row)
+                _enlarge_row(row, channels, parts, wide[i & 1])
+        above, below = wide[first & 1, margin : margin + length], wide[second & 1, margin : margin + length]
+        _add_row(source[y], above, below, down, peak, target[y])
+
+
+@njit(**_FAST)
+def _scaled_row(correction, unit, row):  # type: ignore[no-untyped-def]
+    """A small row of the correction in samples, its two ends repeated once."""
+    small_width, channels = correction.shape
+    for j in range(small_width + 2):
+        k = min(max(j - 1, 0), small_width - 1)
+        for c in range(channels):
+            row[j * channels + c] = correction[k, c] * unit
+
+
+@njit(**_FAST)
+def _enlarge_row(row, channels, parts, wide):  # type: ignore[no-untyped-def]
+    """From the middle of each block to the middle of the next, in `parts` of the way."""
+    place = 0
+    if channels == 3:
+        for j in range(0, row.size - 3, 3):
+            red, green, blue = row[j], row[j + 1], row[j + 2]
+            to_red, to_green, to_blue = row[j + 3] - red, row[j + 4] - green, row[j + 5] - blue
+            for part in parts:
+                wide[place] = red + part * to_red
+                wide[place + 1] = green + part * to_green
+                wide[place + 2] = blue + part * to_blue
+                place += 3
+        return
+    for j in range(row.size - 1):
+        for part in parts:
+            wide[place] = row[j] + part * (row[j + 1] - row[j])
+            place += 1
+
+
+@njit(**_FAST)
+def _add_row(source, above, below, down, peak, target):  # type: ignore[no-untyped-def]
+    for x in range(source.size):
+        value = np.float32(source[x]) + (above[x] + down * (below[x] - above[x])) + HALF
+        target[x] = np.int32(min(max(value, np.float32(0.0)), peak))

@@ -1,0 +1,134 @@
+"""CoarseBlend: steadies what is coarser than four pixels, and leaves detail as it is, at a tenth of the cost.
+
+Each frame is reduced to a quarter of its size or less. There its neighbours are brought into place along the motion and
+averaged with the robust weights of TemporalBlend; the difference that this makes is enlarged and added to the full frame,
+in one pass over its integers. So flicker of light and colour, which is what engines that predict smooth maps leave behind, is
+averaged away; noise of single pixels is not, and no detail can be blurred.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from vidrestore.config import TemporalConfig
+from vidrestore.kernels import steady
+from vidrestore.metrics.flow import FlowEstimator, coordinates, warp
+from vidrestore.temporal.blend import MOVING, STILL
+from vidrestore.temporal.cuts import thumbnail
+from vidrestore.temporal.motion import BOUNDARY, Motion
+from vidrestore.temporal.window import WindowBlend, to_kind, to_picture
+from vidrestore.types import Frame
+
+__all__ = ["CoarseBlend", "block_side"]
+
+LEAST_SIDE, SMALL_SIDE = 4, 480
+"""A block has at least so many pixels a side, and more where the small picture's longer side would exceed this."""
+MARGIN = (3, 3)
+"""Window, in small pixels, by which distrust spreads."""
+WINDOW = (3, 3)
+"""Small pixels over which signed differences are averaged before they are judged: noise cancels, a misplaced thing remains."""
+AROUND = np.ones((3, 3), np.uint8)
+"""Small pixels of which the largest plain difference counts: enlarging spreads a correction so far, and a trail with it."""
+DETAIL = (3, 3)
+"""What a mean over so many small pixels takes away from the correction is its detail: see `TemporalConfig.detail`."""
+FINE_SHARE = 0.6
+NOISE_CAP = 6.0
+"""Share of the plain difference that counts, and levels of it that are taken for noise at most: blocks are averages already."""
+
+
+def block_side(height: int, width: int) -> int:
+    """Pixels a side of what becomes one pixel of the small picture: 4 up to 1920, 8 at 3840."""
+    return max(LEAST_SIDE, -(-max(height, width) // SMALL_SIDE))
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A frame of the window with its small picture."""
+
+    frame: Frame
+    picture: np.ndarray
+    """(H, W, C) uint8 or uint16, as it came."""
+    small: np.ndarray
+    """(h, w, C) float32, 8-bit levels."""
+    luma: np.ndarray
+    thumbnail: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.picture.shape
+
+
+class CoarseBlend(WindowBlend[_Entry]):
+    """Blending at a quarter of the size; see WindowBlend. The kernels and OpenCV's calls are small: one OpenCV thread is best."""
+
+    def __init__(self, config: TemporalConfig | None = None) -> None:
+        super().__init__(config)
+        self._flow = FlowEstimator("fast")
+        self._table = _weight_table(self.config.strength, self.config.tolerance)
+        self._grid = np.zeros((0, 0, 2), np.float32)
+
+    def close(self) -> None:
+        """Let the buffers go. The stage may be used again."""
+        self._grid = np.zeros((0, 0, 2), np.float32)
+
+    def _prepare(self, frame: Frame) -> _Entry:
+        picture = to_picture(frame.data)
+        height, width, channels = picture.shape
+        side = block_side(height, width)
+        small = np.empty((-(-height // side), -(-width // side), channels), np.float32)
+        steady.reduce_blocks(picture, side, 1.0 / _unit(picture), small)
+        luma = np.empty(small.shape[:2], np.uint8)
+        steady.grey(small, luma)
+        return _Entry(frame, picture, small, luma, thumbnail(luma))
+
+    def _motions(self, first: _Entry, second: _Entry) -> tuple[Motion, Motion]:
+        forward, backward = self._flow(first.luma, second.luma), self._flow(second.luma, first.luma)
+        return Motion(forward, _trust(forward, backward)), Motion(backward, _trust(backward, forward))
+
+    def _chain(self, first: Motion, second: Motion) -> Motion:
+        flow, trust = np.empty_like(first.flow), np.empty_like(first.trust)
+        steady.chain(first.flow, first.trust, second.flow, second.trust, flow, trust)
+        return Motion(flow, trust)
+
+    def _blend(self, entry: _Entry, sides: list[list[tuple[_Entry, Motion]]]) -> Frame:
+        small = entry.small
+        if self._grid.shape[:2] != small.shape[:2]:
+            self._grid = coordinates(*small.shape[:2])
+        total, weights = np.zeros_like(small), np.zeros(small.shape[:2], np.float32)
+        difference, largest = np.empty_like(small), np.empty(small.shape[:2], np.float32)
+        for neighbour, motion in (*sides[0], *sides[1]):
+            warped = warp(neighbour.small, motion.flow, cv2.INTER_CUBIC, self._grid).reshape(small.shape)
+            steady.differ(warped, small, difference, largest)
+            signed, plain = cv2.blur(difference, WINDOW).reshape(small.shape), cv2.dilate(largest, AROUND)
+            steady.gather(difference, signed, plain, motion.trust, self._table, NOISE_CAP, FINE_SHARE, total, weights)
+        steady.mean_of(total, weights)
+        side = block_side(*entry.shape[:2])
+        if self.config.detail < 1:
+            nearest = next(motion for pairs in sides for _, motion in pairs[:1])
+            soft = cv2.blur(total, DETAIL).reshape(small.shape)
+            steady.calm_detail(total, soft, nearest.flow, side, STILL, MOVING, self.config.detail)
+        out = np.empty_like(entry.picture)
+        steady.add_enlarged(entry.picture, total, side, _unit(out), out)
+        return entry.frame.with_data(to_kind(out, entry.frame.data))
+
+
+def _unit(picture: np.ndarray) -> float:
+    """Samples in an 8-bit level."""
+    return 1.0 if picture.dtype == np.uint8 else 257.0
+
+
+def _trust(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """As in `motion`: what is visible and off motion boundaries, kept clear of the rest, with a soft edge."""
+    mask = np.empty(flow.shape[:2], np.uint8)
+    steady.visible(flow, back, BOUNDARY, mask)
+    mask = cv2.erode(mask, np.ones(MARGIN, np.uint8))
+    return cv2.min(mask, cv2.blur(mask, MARGIN))
+
+
+def _weight_table(strength: float, tolerance: float) -> np.ndarray:
+    """Mismatch in steps of 1 / NOISE_STEP level -> weight 0..strength, (256 * NOISE_STEP,) float32."""
+    levels = np.arange(256 * steady.NOISE_STEP, dtype=np.float64) / steady.NOISE_STEP
+    return (strength * np.exp(-0.5 * (levels / tolerance) ** 2)).astype(np.float32)
