@@ -238,14 +238,91 @@ def test_a_slow_sink_holds_the_source_back() -> None:
             yield frame
 
     run(watched(), Itself(), sink, batch_size=2)
-    # 4 slots + a batch in the engine + 3 frames in the queue + one in each hand
-    assert max(ahead) <= 4 + 2 + 3 + 3
+    # 4 slots + a batch in the engine + one waiting for blending + 3 frames in the queue + one in each hand
+    assert max(ahead) <= 4 + 2 + 2 + 3 + 4
+
+
+class Behind:
+    """A stage behind the engines that can fail, is slow, keeps some frames back, or wants no more."""
+
+    def __init__(
+        self, error_at: int | None = None, error: Exception | None = None, nap: float = 0.0, back: int = 0, ends_at: int = -1
+    ) -> None:
+        self.error_at, self.error, self.nap, self.back, self.ends_at = error_at, error, nap, back, ends_at
+        self.threads: set[str] = set()
+
+    def open(self, info: StreamInfo) -> StreamInfo:
+        return info
+
+    def process(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        held: list[Frame] = []
+        for frame in frames:
+            self.threads.add(threading.current_thread().name)
+            time.sleep(self.nap)
+            if self.error is not None and frame.index == self.error_at:
+                raise self.error
+            if frame.index == self.ends_at:
+                return
+            held.append(frame)
+            if len(held) > self.back:
+                yield held.pop(0)
+        yield from held
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 23])
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_stages_behind_the_engines_have_a_thread_of_their_own(count: int, batch_size: int) -> None:
+    stage, steps, threads = Behind(nap=0.001, back=3), [], set()
+
+    def progress(done: int) -> None:
+        steps.append(done)
+        threads.add(threading.current_thread())
+
+    tally, sink = run(clip(count), Itself(), after=[stage], batch_size=batch_size, progress=progress)
+    assert [frame.index for frame in sink.frames] == list(range(count)) and tally.written == count
+    assert stage.threads <= {"vidrestore-blend"} and threads <= {threading.current_thread()}
+    assert steps == list(range(1, count + 1))
+    assert tally.blend >= 0.001 * count
+
+
+@pytest.mark.parametrize("at", [0, 9, 22])
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_failure_behind_the_engines_reaches_the_caller(at: int, batch_size: int) -> None:
+    for source in (clip(23), clip(2000)):
+        with pytest.raises(LookupError, match="odd"):
+            run(source, Itself(), after=[Behind(at, LookupError("odd"))], batch_size=batch_size)
+    with pytest.raises(OutOfMemoryError, match="blending"):
+        run(clip(23), Itself(), after=[Behind(at, MemoryError())], batch_size=batch_size)
+
+
+def test_the_first_failure_wins() -> None:
+    """The sink fails while blending goes on, which then fails too."""
+    sink = Kept(2, LookupError("first"))
+    with pytest.raises(LookupError, match="first"):
+        run(clip(40), Itself(), sink, after=[Behind(39, LookupError("second"), nap=0.005)])
+
+
+@pytest.mark.parametrize("at", [0, 1, 7, 22])
+def test_stages_that_want_no_more_end_the_run(at: int) -> None:
+    engine = Doubler()
+    tally, sink = run(clip(2000), engine, after=[Behind(ends_at=at)])
+    assert [frame.index for frame in sink.frames] == list(range(at)) == list(range(tally.written))
+    assert engine.seen < at + 30
+
+
+def test_engines_and_blending_overlap() -> None:
+    began = time.perf_counter()
+    tally, _ = run(clip(24), Doubler(nap=0.04), Kept(nap=0.01), after=[Behind(nap=0.01)])
+    passed = time.perf_counter() - began
+    assert passed < 0.85 * (tally.engine + tally.blend + tally.encode)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("where", ["engine", "sink", "source"])
+@pytest.mark.parametrize("where", ["engine", "behind", "sink", "source"])
 def test_a_signal_ends_the_run_wherever_it_strikes(number: signal.Signals, where: str) -> None:
-    naps = {name: 0.01 if name == where else 0.0 for name in ("engine", "sink", "source")}
+    naps = {name: 0.01 if name == where else 0.0 for name in ("engine", "behind", "sink", "source")}
 
     def slow() -> Iterator[Frame]:
         for frame in clip(2000):
@@ -257,7 +334,8 @@ def test_a_signal_ends_the_run_wherever_it_strikes(number: signal.Signals, where
     with Interrupts() as interrupts:
         timer.start()
         with pytest.raises(KeyboardInterrupt):
-            run(slow(), Doubler(nap=naps["engine"]), Kept(nap=naps["sink"]), interrupts=interrupts)
+            after: list[Stage] = [Behind(nap=naps["behind"])]
+            run(slow(), Doubler(nap=naps["engine"]), Kept(nap=naps["sink"]), after, interrupts=interrupts)
         timer.join()
         os.kill(os.getpid(), number)  # a second one does not interrupt the clean-up
     assert interrupts.requested

@@ -190,6 +190,8 @@ class Job:
             description=job.engine.describe(),
             batch_size=config.batch_size,
             threads=config.threads,
+            decode_threads=config.threads,
+            encode_threads=config.encode.threads,
             workers=self._workers,
             segments=segments,
             resumable=resumable,

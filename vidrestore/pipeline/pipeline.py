@@ -1,6 +1,6 @@
-"""The only place with threads: decoding | ring buffer | engines and blending (the caller's thread) | queue | encoding.
+"""The only place with threads: decoding | ring buffer | engines (the caller's thread) | queue | blending | queue | encoding.
 
-What crosses between threads is a RingBuffer and one bounded queue. A failure on any side ends all of
+What crosses between threads is a RingBuffer and two bounded queues. A failure on any side ends all of
 them; the first one is raised, once, in the caller. No thread outlives `run`.
 """
 
@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
+
+import cv2
 
 from vidrestore.buffer import BufferClosed, RingBuffer
 from vidrestore.errors import LimitExceededError
@@ -36,6 +38,8 @@ WATCH_SECONDS = 0.5
 """How often the watch looks at the decoder, and the caller for a stop signal."""
 TRIM_FRAMES = 250
 """How often, in frames, memory that is free again goes back to the system: an hour needs no more than a minute."""
+TELL_SECONDS = 0.1
+"""How often, at most, progress is told when the engines have done their part."""
 PATIENCE_SECONDS = 5.0
 """How long a decoder may take to notice that the run has failed; then its thread is left behind."""
 
@@ -73,7 +77,8 @@ class Pipeline:
         frames: the source, iterated in a thread of its own.
         buffer: where decoded frames wait; closed at the end of `run`.
         batch_size: frames the engine gets at once; divides the buffer's capacity.
-        engine, after: stages, already opened; the caller closes them.
+        engine: runs in the caller's thread. Already opened; the caller closes it.
+        after: stages behind it, which run in a thread of their own. Opened and closed likewise.
         sink: written to from a thread of its own.
         output: the file behind the sink, for messages.
         queue_frames: restored frames that may wait for the encoder.
@@ -109,37 +114,41 @@ class Pipeline:
         self._sink = sink
         self._output = output
         self._interrupts = interrupts if interrupts is not None else Interrupts()
+        self._restored: queue.Queue[Frame | None] = queue.Queue(batch_size)
         self._queue: queue.Queue[Frame | None] = queue.Queue(queue_frames)
         self._cancelled = False
-        self._encode_failure: BaseException | None = None
-        self._into_blend: Clocked[Frame] = Clocked(())
+        self._failure: BaseException | None = None
+        self._failing = threading.Lock()
+        self._into_blend = Clocked(self._handed())
         self._out: Clocked[Frame] = Clocked(())
-        self._decoded = 0
-        self._written = 0
+        self._blend_over = threading.Event()
+        self._fed = self._taken = False  # whether the sentinel behind the engines' last frame was put, and was taken
+        self._decoded = self._blended = self._told = self._written = 0
         self._encode_seconds = 0.0
 
     def run(self, progress: Callable[[int], None] | None = None) -> Tally:
-        """Run to the end and call `progress` with the number of restored frames after each one.
+        """Run to the end and call `progress`, in the caller's thread, with the number of frames that left the last stage.
 
         Raises:
             VidrestoreError: the first failure, wherever it happened.
             KeyboardInterrupt: a stop signal came; all threads have ended.
         """
-        threads = [
-            threading.Thread(target=self._decode, name="vidrestore-decode", daemon=True),
-            threading.Thread(target=self._encode, name="vidrestore-encode"),
-        ]
+        decoding = threading.Thread(target=self._decode, name="vidrestore-decode", daemon=True)
+        blending = threading.Thread(target=self._blend, name="vidrestore-blend")
+        encoding = threading.Thread(target=self._encode, name="vidrestore-encode")
+        threads = [decoding, blending, encoding]
         if self._watched is not None and self._decode_seconds < math.inf:
             threads.append(threading.Thread(target=self._watch, name="vidrestore-watch"))
         for waker in self._wakers:
             self._interrupts.wake(waker)
-        self._out = restored = Clocked(self._restored())
         started: list[threading.Thread] = []
+        opencv_threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # its pool serves one caller at a time: parts that run beside each other would wait for it
         try:
             for thread in threads:
                 thread.start()
                 started.append(thread)
-            self._feed(restored, progress)
+            self._feed(progress)
         except BaseException:
             self._cancelled = True
             for waker in self._wakers:
@@ -148,14 +157,19 @@ class Pipeline:
         finally:
             self._ended.set()
             self._buffer.close()
-            if threads[1] in started:
-                self._queue.put(None)  # the sentinel always arrives: the encoder takes until it has seen it
-            for thread in started[1:]:
+            # The sentinels always arrive: blending and encoding take until they have seen them.
+            if blending in started:
+                self._end_feed()
+                blending.join()
+            if encoding in started:
+                self._queue.put(None)
+                encoding.join()
+            for thread in started[3:]:
                 thread.join()
             if started and not self._hangs:
-                self._join_decoder(started[0])
-        if self._encode_failure is not None:
-            raise self._encode_failure
+                self._join_decoder(decoding)
+            cv2.setNumThreads(opencv_threads)
+        self._raise_failure()
         return self.tally
 
     @property
@@ -170,25 +184,48 @@ class Pipeline:
             encode=self._encode_seconds,
         )
 
-    def _feed(self, restored: Iterator[Frame], progress: Callable[[int], None] | None) -> None:
+    def _feed(self, progress: Callable[[int], None] | None) -> None:
+        """The engines, in the caller's thread, until the last frame has left the stages behind them."""
         with self._interrupts.armed():
-            for done, frame in enumerate(restored, start=1):
+            for count, frame in enumerate(self._engine.process(self._batches()), start=1):
                 with self._interrupts.masked():
-                    self._queue.put(frame)
-                if self._encode_failure is not None:
-                    raise self._encode_failure
-                if done % TRIM_FRAMES == 0:
+                    self._restored.put(frame)
+                self._raise_failure()
+                self._tell(progress)
+                if count % TRIM_FRAMES == 0:
                     return_free_memory()
-                if progress is not None:
-                    progress(done)
+                if self._blend_over.is_set():  # the stages want no more
+                    break
+            with self._interrupts.masked():
+                self._end_feed()
+            over = False
+            while not over:
+                with self._interrupts.masked():
+                    over = self._blend_over.wait(TELL_SECONDS)
+                self._raise_failure()
+                self._tell(progress)
 
-    def _restored(self) -> Iterator[Frame]:
-        """The engine and the stages after it, as one chain of iterators in the caller's thread."""
-        self._into_blend = Clocked(self._engine.process(self._batches()))
-        frames: Iterator[Frame] = self._into_blend
-        for stage in self._after:
-            frames = stage.process(frames)
-        yield from frames
+    def _end_feed(self) -> None:
+        """The sentinel behind what the engines have restored: once."""
+        if not self._fed:
+            self._fed = True
+            self._restored.put(None)
+
+    def _tell(self, progress: Callable[[int], None] | None) -> None:
+        while self._told < self._blended:
+            self._told += 1
+            if progress is not None:
+                progress(self._told)
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _note(self, failure: BaseException) -> None:
+        """The first failure of another thread counts."""
+        with self._failing:
+            if self._failure is None:
+                self._failure = failure
 
     def _batches(self) -> Iterator[Batch]:
         while True:
@@ -245,15 +282,39 @@ class Pipeline:
         except BaseException as error:
             self._buffer.fail(explained(error, f"decoding frame {self._decoded}"))
 
+    def _handed(self) -> Iterator[Frame]:
+        """What the engines have restored."""
+        while (frame := self._restored.get()) is not None:
+            yield frame
+        self._taken = True
+
+    def _blend(self) -> None:
+        """The blending thread; it takes frames until the sentinel, whatever happens, so that the caller never waits in vain."""
+        frames: Iterator[Frame] = self._into_blend
+        try:
+            for stage in self._after:
+                frames = stage.process(frames)
+            self._out = Clocked(frames)
+            for frame in self._out:
+                if self._cancelled or self._failure is not None:
+                    break
+                self._queue.put(frame)
+                self._blended += 1
+        except BaseException as error:
+            self._note(explained(error, f"blending after {self._blended} frames"))
+        self._blend_over.set()
+        while not self._taken:
+            self._taken = self._restored.get() is None
+
     def _encode(self) -> None:
-        """The encoding thread: after a failure it goes on taking frames, so that the caller never waits in vain."""
+        """The encoding thread: after a failure it goes on taking frames, so that nobody waits in vain."""
         while (frame := self._queue.get()) is not None:
-            if self._cancelled or self._encode_failure is not None:
+            if self._cancelled or self._failure is not None:
                 continue
             began = time.perf_counter()
             try:
                 self._sink.write(frame)
                 self._written += 1
             except BaseException as error:
-                self._encode_failure = explained(error, f"encoding frame {frame.index}", self._output)
+                self._note(explained(error, f"encoding frame {frame.index}", self._output))
             self._encode_seconds += time.perf_counter() - began

@@ -71,7 +71,11 @@ class Plan:
     """The engines in their own words: ids, runtime, device, precision."""
     batch_size: int
     threads: int
-    """Of torch, in each worker."""
+    """Of torch, in each worker: for the engines."""
+    decode_threads: int
+    """Of the decoder, where it decodes several pictures at a time."""
+    encode_threads: int
+    """Of the encoder. Beside these, decoding, blending and encoding have one thread each, in which the rest is done."""
     workers: int
     segments: int | None
     """Pieces that are restored and kept on their own; None: not known before, or one single pass."""
@@ -100,12 +104,23 @@ class Plan:
     def generative(self) -> bool:
         return any(engine.generative for engine in self.engines)
 
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """Of the engines that restore something: `fast`, `best` or both."""
+        return tuple(sorted({engine.tier for engine in self.engines if engine.task != "baseline"}, reverse=True))
+
+    @property
+    def threads_said(self) -> str:
+        """Threads of a worker, in words."""
+        blending = " + 1 blending" if self.temporal else ""
+        return f"{self.threads} + {self.decode_threads} decoding{blending} + {self.encode_threads} encoding threads"
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
 
     def line(self) -> str:
-        """What the start line says: size, frames, engines, device, estimated time and disk."""
+        """What the start line says: size, frames, engines, device, tier, estimated time and disk."""
         size = f"{self.width}x{self.height}"
         if (self.output_width, self.output_height) != (self.width, self.height):
             size += f" -> {self.output_width}x{self.output_height}"
@@ -114,9 +129,10 @@ class Plan:
         seconds = "unknown" if self.estimated_seconds is None else f"about {clock(self.estimated_seconds)}"
         disk = "unknown" if self.estimated_bytes is None else f"about {size_text(self.estimated_bytes)}"
         workers = f"{self.workers} workers of " if self.workers > 1 else ""
+        tiers = f", {' and '.join(self.tiers)} tier" if self.tiers else ""
         free = "" if self.free_bytes is None else f" | disk {disk} of {size_text(self.free_bytes)} free"
         return (
-            f"{size}, {frames} | {self.description}, {workers}{self.threads} threads | {self.codec} {self.pixel_format}"
+            f"{size}, {frames} | {self.description}{tiers}, {workers}{self.threads_said} | {self.codec} {self.pixel_format}"
             f" | time {seconds} ({self.estimate_basis}){free}"
         )
 

@@ -8,6 +8,7 @@ over time see its halo and nothing else, its encoder knows no other segment.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -52,7 +53,7 @@ def sample_type(bit_depth: int) -> torch.dtype:
 
 
 class SegmentStage:
-    """The stages behind the engines, begun anew for every segment; padding ends here."""
+    """The stages behind the engines, begun anew for every segment; padding ends here. `progress` is called in their thread."""
 
     def __init__(self, stages: list[Stage], feed: SegmentFeed, progress: Callable[[int, int], None]) -> None:
         self._stages, self._feed, self._progress = stages, feed, progress
@@ -196,7 +197,7 @@ class SegmentRunner:
             next_segment: called from another thread, a little before the segment before is complete.
             part_path: where a segment of that number is to be written.
             report: called, from another thread, with each segment that is complete and flushed to the disk.
-            progress: called with a segment's number and how many pictures of its core are restored.
+            progress: called, in the caller's thread, with a segment's number and how many pictures of its core are restored.
             stopping: True: begin nothing new.
             interrupts: holds the stop signals.
 
@@ -209,7 +210,14 @@ class SegmentRunner:
         """
         config, media = self.spec.config, self._source.media
         feed = SegmentFeed(self._source, decode_options(config), config.batch_size, next_segment, stopping)
-        stage = SegmentStage(self._after, feed, progress)
+        told: deque[tuple[int, int]] = deque()
+        stage = SegmentStage(self._after, feed, lambda number, frames: told.append((number, frames)))
+
+        def tell(_: int = 0) -> None:
+            """What the blending thread says is passed on in the caller's."""
+            while told:
+                progress(*told.popleft())
+
         sink = _SegmentSink(self, part_path, report)
         shape = (3, media.video.height, media.video.width)
         self._engine_stage.seconds = 0.0
@@ -229,7 +237,8 @@ class SegmentRunner:
                     decode_seconds=config.limits.decode_seconds,
                 )
                 sink.watch(feed, lambda: pipeline.tally)
-                pipeline.run()
+                pipeline.run(tell)
+                tell()
             sink.finish()
         except BaseException:
             sink.discard()
