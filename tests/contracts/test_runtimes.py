@@ -7,6 +7,7 @@ import torch
 
 from vidrestore.errors import RuntimeUnavailableError
 from vidrestore.models import build
+from vidrestore.models.pixel_maps import apply_maps
 from vidrestore.runtimes import RUNTIMES, pick_device, runtime_class
 from vidrestore.runtimes.base import Runtime
 
@@ -35,6 +36,22 @@ def test_shape_dtype_and_repeatability(runtime: type[Runtime], architecture: str
     assert torch.equal(first, second)
     running.close()
     running.close()
+
+
+def test_predictions_by_themselves(runtime: type[Runtime]) -> None:
+    """What a runtime that works in parts predicts is what its whole network applies."""
+    if not runtime.in_parts:
+        pytest.skip(f"the {runtime.name} runtime runs whole networks only")
+    picture = torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(1))
+    mapping = runtime(build("cyclegan-affine", NETWORKS["cyclegan-affine"]), "cpu", "fp32")
+    maps = mapping.maps(picture[..., :16, :32])
+    assert torch.allclose(apply_maps(picture, maps), mapping.run(picture, picture[..., :16, :32]), atol=1e-5)
+    network = build("plain", {"channels": 4, "layers": 1})
+    enlarging = runtime(network, "cpu", "fp32")
+    residual = enlarging.residual(picture * 255)
+    assert residual.shape == (1, 12, 24, 32) and residual.dtype == torch.float32
+    base = torch.nn.functional.interpolate(picture, scale_factor=2, mode="bilinear", align_corners=False)
+    assert torch.allclose(base + network.unpack(residual), enlarging.run(picture), atol=1e-4)
 
 
 def test_a_device_that_is_not_there_is_refused_with_the_reason(runtime: type[Runtime]) -> None:

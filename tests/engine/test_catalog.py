@@ -35,12 +35,22 @@ def test_ids_are_folders_with_a_card(catalog: Catalog) -> None:
 
 
 def test_by_task(catalog: Catalog) -> None:
-    assert catalog.resolve("sr").id == catalog.resolve("sr", "best").id == "large"
+    assert catalog.resolve("sr", "best").id == "large"
     assert catalog.resolve("sr", "fast").id == "light"
+
+
+def test_auto_is_fast_on_a_cpu_and_best_on_a_gpu(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidrestore.runtimes.pick_device", lambda wanted: "cpu" if wanted == "auto" else wanted)
+    assert catalog.resolve("sr").id == catalog.resolve("sr", "auto", "cpu").id == "light"
+    assert catalog.resolve("sr", "auto", "cuda:1").id == "large"
+    assert catalog.resolve("sr", "best", "cpu").id == "large" and catalog.resolve("sr", "fast", "cuda").id == "light"
+    assert catalog.resolve("light", "auto", "cuda").id == "light", "an engine asked for by its id"
 
 
 def test_auto_takes_the_tier_there_is(catalog: Catalog) -> None:
     assert catalog.resolve("flare").id == catalog.resolve("flare", "fast").id == "wipe"
+    make_engine(catalog.folder, "dusk", task="night", tier="best")
+    assert catalog.resolve("night", "auto", "cpu").id == "dusk"
 
 
 def test_by_id_whatever_the_tier(catalog: Catalog) -> None:
@@ -72,7 +82,7 @@ def test_ids_are_no_paths(catalog: Catalog, name: str) -> None:
 
 def test_a_broken_card_is_an_error_only_when_asked_for(catalog: Catalog) -> None:
     (catalog.folder / "wipe" / "card.toml").write_text("task = 3")
-    assert catalog.resolve("sr").id == "large"
+    assert catalog.resolve("sr", "best").id == "large"
     assert [card.id for card in catalog.cards()] == ["large", "light", "plain"]
     assert list(catalog.broken()) == ["wipe"]
     with pytest.raises(InvalidCardError, match="wipe"):

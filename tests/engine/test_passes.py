@@ -210,3 +210,61 @@ def test_the_second_network_sees_what_the_first_one_leaves(catalog: Catalog) -> 
     thumbnail = make_thumbnail(from_frames(frames), 32)
     assert thumbnail is not None and torch.allclose(seen[0], thumbnail, atol=1e-5)
     assert seen[1].shape[1] == 4 and (seen[1][:, :3] < seen[0] - 0.05).all()
+
+
+# -- enlargement ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def enlarging(catalog: Catalog) -> Catalog:
+    for name, fold in (("twice", 1), ("folded", 2)):
+        hyperparameters = {"channels": 8, "layers": 1, "scale": 2, "fold": fold}
+        make_baseline(
+            catalog.folder, name, "plain", task="sr", scale=2, size_multiple=fold, tile_halo=16, hyperparameters=hyperparameters,
+            precisions=("fp32", "bf16"),
+        )  # fmt: skip
+    return catalog
+
+
+@pytest.mark.parametrize("name", ["twice", "folded"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+def test_enlarging_integers_and_floats_agree(enlarging: Catalog, name: str, dtype: torch.dtype) -> None:
+    frames = batch_of_noise(19, 27, 2, dtype)
+    for precision in ("fp32", "bf16"):
+        engine = fused(name, catalog=enlarging, precision=precision)
+        assert kinds(engine) == [("EnlargePass", 1)]
+        (step,) = engine._steps
+        floats = torch.cat([NetworkPass(step, 1280).apply(from_frames(frame[None]), engine._clock) for frame in frames])
+        peak = 255 if dtype == torch.uint8 else 65535
+        assert (engine.restore(frames).float() - floats.clamp(0, 1) * peak).abs().max() <= 0.5 + 0.01 * peak / 255
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+def test_enlarging_behind_others(enlarging: Catalog, dtype: torch.dtype) -> None:
+    """As the engines one after the other, which hand over levels of the frame's own type too."""
+    frames = batch_of_noise(20, 30, dtype=dtype)
+    assert kinds(fused("wipe", "shade", "twice", catalog=enlarging)) == [("MapPass", 2), ("EnlargePass", 1)]
+    first = fused("wipe", catalog=enlarging).restore(frames)
+    together = fused("wipe", "twice", catalog=enlarging).restore(frames)
+    torch.manual_seed(2)
+    fused("wipe", catalog=enlarging)
+    second = FusedEngine([enlarging.card("twice")], enlarging, device="cpu", precision="fp32").restore(first)
+    assert together.shape == (1, 3, 40, 60)
+    difference = (together.float() - second.float()).abs() / (1 if dtype == torch.uint8 else 257)
+    assert difference.float().mean() < 20, "the same but for untrained weights of their own"
+
+
+@pytest.mark.parametrize(
+    "ids", [("twice", "twice"), ("twice", "shade"), ("large", "twice"), ("plain", "twice"), ("twice", "plain")]
+)
+def test_enlarging_in_any_company(enlarging: Catalog, ids: tuple[str, ...]) -> None:
+    box = Rectangle(x=5, y=7, width=10, height=9)
+    for dtype in (torch.uint8, torch.uint16):
+        frames = (batch_of_noise(20, 30).to(torch.int32) // 2 + 64).to(torch.uint8)
+        frames = frames if dtype == torch.uint8 else (frames.to(torch.int32) * 257).to(torch.uint16)
+        engine = fused(*ids, catalog=enlarging, strength=0.5, protect=(box,))
+        scale = engine.scale
+        output, none = engine.restore(frames), fused(*ids, catalog=enlarging, strength=0.0, protect=(box,)).restore(frames)
+        assert output.shape == (1, 3, 20 * scale, 30 * scale) and output.dtype == dtype
+        area = (..., slice(7 * scale, 16 * scale), slice(5 * scale, 15 * scale))
+        assert torch.equal(output.int()[area], none.int()[area])

@@ -72,21 +72,27 @@ class Catalog:
                 problems[engine_id] = error.message
         return problems
 
-    def resolve(self, name: str, tier: str = "auto") -> Card:
+    def resolve(self, name: str, tier: str = "auto", device: str = "auto") -> Card:
         """The engine for a task (of the tier asked for), or the one of that id.
 
-        `auto` takes the best tier there is.
+        The tier `auto` is fast on a CPU and best on a GPU; of a task that has none of that tier, the other.
+
+        Args:
+            name: of a task or an engine.
+            tier: `auto`, `fast` or `best`.
+            device: where the engine will run; `auto`: where runtimes.pick_device says.
 
         Raises:
             UnknownEngineError: no engine has that id or task.
             TierUnavailableError: the task has engines, but none of this tier.
+            RuntimeUnavailableError: no such device; only for the tier `auto`.
         """
         if name not in TASKS:
             return self.card(name)
         candidates = [card for card in self.cards() if card.task == name and name != card.id]
         if not candidates:
             raise UnknownEngineError(f"There is no engine for {name!r} in {self.folder}.")
-        wanted = "best" if tier == "auto" else tier
+        wanted = _tier_for(device) if tier == "auto" else tier
         fitting = [card for card in candidates if card.tier == wanted]
         if not fitting and tier == "auto":
             fitting = candidates
@@ -140,3 +146,10 @@ class Catalog:
         except (SafetensorError, RuntimeError) as error:
             first = str(error).splitlines()[0]
             raise WeightsError(f"The weights of {card.id} do not fit its architecture: {first}") from None
+
+
+def _tier_for(device: str) -> str:
+    """The tier that suits a device."""
+    from vidrestore.runtimes import pick_device
+
+    return "best" if pick_device(device).startswith("cuda") else "fast"

@@ -17,7 +17,7 @@ from torch import Tensor
 from vidrestore.config import Rectangle
 from vidrestore.engine.card import Card
 from vidrestore.engine.catalog import Catalog
-from vidrestore.engine.passes import Clock, Picture, Step, as_floats, as_integers, plan_passes
+from vidrestore.engine.passes import Clock, EnlargePass, MapPass, Picture, Step, as_floats, as_integers, plan_passes
 from vidrestore.engine.processing import enlarge, from_frames, to_frames
 from vidrestore.engine.tiling import smallest_tile
 from vidrestore.errors import InvalidCardError, MediaError, UsageError
@@ -167,6 +167,8 @@ class FusedEngine:
         for place, step in enumerate(self._passes):
             last = place == len(self._passes) - 1
             out = target if last and not mixing else None
+            if place == 0 and not last and isinstance(step, MapPass) and isinstance(self._passes[1], EnlargePass):
+                out = np.empty_like(frame)  # one kernel hands to the next what it will write: levels of the frame's own type
             picture = step.apply(picture, self._clock, out, self.strength if within else 1.0)
         with self._clock.counting("other"):
             if mixing:

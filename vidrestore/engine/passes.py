@@ -24,12 +24,25 @@ from vidrestore.engine.processing import from_frames, make_thumbnail, pad_to_mul
 from vidrestore.engine.tiling import run_tiled
 from vidrestore.models.base import Whole
 from vidrestore.models.pixel_maps import MapNetwork, PixelMaps, apply_maps
+from vidrestore.models.plain import PlainNetwork
 
 if TYPE_CHECKING:
     from vidrestore.models.base import RestorationNetwork
     from vidrestore.runtimes.base import Runtime
 
-__all__ = ["Clock", "MapPass", "NetworkPass", "Pass", "Picture", "Step", "as_floats", "as_integers", "merge_maps", "plan_passes"]
+__all__ = [
+    "Clock",
+    "EnlargePass",
+    "MapPass",
+    "NetworkPass",
+    "Pass",
+    "Picture",
+    "Step",
+    "as_floats",
+    "as_integers",
+    "merge_maps",
+    "plan_passes",
+]
 
 Picture: TypeAlias = "NDArray[np.integer] | Tensor"
 """One frame as (H, W, 3) uint8 or uint16, or frames as (N, 3, H, W) float32 in 0..1."""
@@ -188,6 +201,33 @@ class MapPass(Pass):
         return layers
 
 
+class EnlargePass(Pass):
+    """A plain network's residual on the integers of the frame, added to its enlargement by a kernel; on the CPU."""
+
+    takes_integers = True
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.scale = step.card.scale
+
+    def apply(self, picture: Picture, clock: Clock, out: NDArray[np.integer] | None = None, strength: float = 1.0) -> Picture:
+        from vidrestore.kernels.enlarge import enlarge
+
+        with clock.counting("other"):
+            frame = as_integers(picture, np.dtype(np.uint16) if out is None else out.dtype)
+            levels = torch.from_numpy(frame).permute(2, 0, 1).unsqueeze(0)
+            if frame.dtype == np.uint16:
+                levels = levels.float().div_(257)
+            height, width = (-side % self.step.card.size_multiple for side in frame.shape[:2])
+            if height or width:
+                levels = pad_to_multiple(levels.float(), self.step.card.size_multiple)
+        with clock.counting("network"):
+            residual = self.step.runtime.residual(levels)[0].permute(1, 2, 0).contiguous()
+        with clock.counting("kernel"):
+            bits = residual.view(torch.uint16) if residual.dtype == torch.bfloat16 else residual.float()
+            return enlarge(frame, bits.numpy(), out if out is not None and out.dtype == frame.dtype else None)
+
+
 def merge_maps(layers: Sequence[PixelMaps]) -> list[PixelMaps]:
     """The same effects in fewer layers: flare, then colour, is one."""
     merged: list[PixelMaps] = []
@@ -210,7 +250,7 @@ def plan_passes(steps: Sequence[Step], device: str, tile_size: int) -> list[Pass
         if waiting:
             passes.append(MapPass(waiting, tile_size, device == "cpu"))
             waiting = []
-        passes.append(NetworkPass(step, tile_size))
+        passes.append(EnlargePass(step) if device == "cpu" and _predicts_residual(step) else NetworkPass(step, tile_size))
     if waiting:
         passes.append(MapPass(waiting, tile_size, device == "cpu"))
     return passes
@@ -218,6 +258,10 @@ def plan_passes(steps: Sequence[Step], device: str, tile_size: int) -> list[Pass
 
 def _predicts_maps(step: Step) -> bool:
     return step.runtime.in_parts and isinstance(step.network, MapNetwork) and step.network.thumbnail_size > 0
+
+
+def _predicts_residual(step: Step) -> bool:
+    return step.runtime.in_parts and isinstance(step.network, PlainNetwork) and step.network.scale == 2
 
 
 def as_floats(picture: Picture) -> Tensor:
@@ -228,12 +272,17 @@ def as_floats(picture: Picture) -> Tensor:
 
 
 def as_integers(picture: Picture, dtype: np.dtype, out: NDArray[np.integer] | None = None) -> NDArray[np.integer]:
-    """One frame as (H, W, 3), contiguous: floats clipped and rounded to `dtype`, integers as they are. `out`: where it goes."""
+    """One frame as (H, W, 3), contiguous: floats clipped and rounded to `dtype`.
+
+    Integers stay as they are, of whatever type, but where `out`, of type `dtype`, says where the frame is to go.
+    """
     if not isinstance(picture, Tensor):
         if out is None:
             return np.ascontiguousarray(picture)
-        out[...] = picture
-        return out
+        if picture.dtype == out.dtype:
+            out[...] = picture
+            return out
+        picture = as_floats(picture)
     peak = np.iinfo(dtype).max
     levels = picture[0].permute(1, 2, 0).clamp(0, 1).mul_(peak).round_()
     if out is None:

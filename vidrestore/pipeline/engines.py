@@ -11,7 +11,7 @@ from vidrestore.engine.card import Card
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.fused import FusedEngine
 from vidrestore.pipeline.stages import KeepRectangles, Stage
-from vidrestore.temporal.blend import TemporalBlend
+from vidrestore.temporal.method import make_blend
 
 __all__ = ["EngineShelf", "blends", "card_digest", "halo_of", "stages_after"]
 
@@ -37,7 +37,7 @@ class EngineShelf:
         if self._engine is None or key != self._key:
             self.close()
             catalog = Catalog.find(engines_dir)
-            cards = [catalog.resolve(name, config.tier) for name in config.engines]
+            cards = [catalog.resolve(name, config.tier, where) for name in config.engines]
             self._engine = FusedEngine(
                 cards,
                 catalog,
@@ -71,7 +71,7 @@ def stages_after(config: RunConfig, engine: FusedEngine) -> list[Stage]:
     """The stages behind the engines: blending, which keeps off what is protected."""
     if not blends(config, engine.cards):
         return []
-    blend: Stage = TemporalBlend(config.temporal)
+    blend: Stage = make_blend(config.temporal, [card.tier for card in engine.cards if card.task != "baseline"])
     if not config.protect:
         return [blend]
     scaled = [

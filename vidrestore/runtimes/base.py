@@ -25,7 +25,7 @@ class Runtime(ABC):
 
     name: ClassVar[str]
     in_parts: ClassVar[bool] = False
-    """Whether a network's predictions can be had by themselves (`maps`), for an engine that applies them its own way."""
+    """Whether a network's predictions can be had alone (`maps`, `residual`), for an engine that applies them its own way."""
 
     def __init__(self, network: RestorationNetwork, device: str, precision: str = "auto") -> None:
         reason = self.availability(device)
@@ -51,6 +51,10 @@ class Runtime(ABC):
 
     def maps(self, thumbnail: Tensor) -> PixelMaps:
         """See `MapNetwork.maps`; for runtimes that work `in_parts`. Tensors lie on the runtime's device, float32."""
+        raise NotImplementedError
+
+    def residual(self, levels: Tensor) -> Tensor:
+        """See `PlainNetwork.residual`; for runtimes that work `in_parts`. `levels` lie on the runtime's device."""
         raise NotImplementedError
 
     def close(self) -> None:

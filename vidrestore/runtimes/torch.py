@@ -13,6 +13,7 @@ from vidrestore.runtimes.base import Runtime
 if TYPE_CHECKING:
     from vidrestore.models.base import RestorationNetwork, Whole
     from vidrestore.models.pixel_maps import MapNetwork, PixelMaps
+    from vidrestore.models.plain import PlainNetwork
 
 __all__ = ["TorchRuntime"]
 
@@ -70,3 +71,7 @@ class TorchRuntime(Runtime):
     @torch.inference_mode()
     def maps(self, thumbnail: Tensor) -> PixelMaps:
         return cast("MapNetwork", self.network).maps(thumbnail)
+
+    @torch.inference_mode()
+    def residual(self, levels: Tensor) -> Tensor:
+        return cast("PlainNetwork", self.network).residual(levels)

@@ -148,6 +148,6 @@ def settings_key(config: RunConfig, engines_dir: Path | None) -> Key:
     if not config.engines:
         raise UsageError("No engine was asked for.", "Name at least one: flare, day, night, sr or an engine's id.")
     catalog = Catalog.find(engines_dir)
-    cards = [catalog.resolve(name, config.tier) for name in config.engines]
+    cards = [catalog.resolve(name, config.tier, config.device) for name in config.engines]
     key = make_key((), config, [(card.id, card_digest(card)) for card in cards], {})
     return Key(tuple(part for part in key.parts if part[0].startswith(DECIDING)))

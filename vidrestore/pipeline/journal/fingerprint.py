@@ -23,8 +23,8 @@ CHUNK = 1 << 22
 """Bytes read at once."""
 WITHOUT_EFFECT = frozenset({"buffer_batches", "limits"})
 """Settings that cannot change the output: limits refuse a file before anything is restored, or stop the run."""
-COMPUTING = ("numpy", "opencv-python-headless")
-"""Packages beside torch whose arithmetic is in the pictures (conversion, motion)."""
+COMPUTING = ("numpy", "opencv-python-headless", "numba", "llvmlite")
+"""Packages beside torch whose arithmetic is in the pictures (conversion, motion, kernels and what compiles them)."""
 INPUT = "input"
 SETTING = "setting "
 ENGINES = "engines"
