@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from click.testing import Result
 
 from tests.cli.desk import Desk
 from vidrestore.bench.machine import Watch
+from vidrestore.cli.bench import command
 
 KEYS = {"schema", "quiet", "machine", "settings", "busy", "sections", "peaks", "engines", "chains"}
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -100,6 +102,14 @@ def test_a_plot_without_matplotlib_names_the_extra(
     monkeypatch.setattr("vidrestore.bench.plot.find_spec", lambda name: None)
     result = desk.run("bench", "--engine", "identity", "--clip", desk.source, "--plot", desk.folder / "figures.png")
     assert "vidrestore[plot]" in refused(result, 5)
+
+
+def test_options_that_the_page_names_exist() -> None:
+    known = {name for option in command.params for name in option.opts}
+    page = (Path(__file__).resolve().parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.strip().startswith("vidrestore bench")]
+    assert lines
+    assert [name for line in lines for name in re.findall(r"--[a-z-]+", line) if name not in known] == []
 
 
 def test_no_target_is_touched_by_a_refusal(desk: Desk) -> None:

@@ -118,7 +118,7 @@ class WholeFigures:
     """Highest resident memory of the process and its workers, highest of all repeats."""
     device_peak_mib: float | None
     first_decoded_seconds: Spread | None
-    """From the start of the process until the first frame of the run is decoded; None: not a video file."""
+    """From the start of the process until the first frame of the run is decoded; None: no video file, or several workers."""
     first_trial_seconds: Spread | None
     """Until the first frame at all is decoded: planning tries a batch for its estimate."""
     busy_ms: dict[str, float]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import torch
 
 from vidrestore.bench.figures import StageFigures
@@ -56,6 +57,19 @@ def read_batches(job: Prepared, frames: int) -> list[Batch]:
     return batches
 
 
+@contextmanager
+def _threads_of_a_run(threads: int) -> Iterator[None]:
+    """As the pipeline has it: so many threads of torch, and OpenCV in the thread that calls it."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+
+
 @dataclass
 class Bench:
     """A job whose stages are run one at a time.
@@ -81,7 +95,10 @@ class Bench:
         Raises:
             VidrestoreError: whatever the stages raise.
         """
-        torch.set_num_threads(self.job.config.threads)
+        with _threads_of_a_run(self.job.config.threads):
+            return self._measure(around)
+
+    def _measure(self, around: Callable[[str], AbstractContextManager[None]]) -> list[StageFigures]:
         figures = []
 
         def take(name: str, work: Callable[[], Timed]) -> None:

@@ -132,7 +132,7 @@ def _whole(chain: ChainFigures) -> list[str]:
 
 def _start(first: Spread | None, trial: Spread | None) -> str:
     if first is None:
-        return "not known: the decoder of this source cannot be watched"
+        return "not known: no video file, or decoded by worker processes"
     tried = "" if trial is None else f"; {trial.median:.2f} s to the first one of the trial that the plan makes"
     return f"{first.median:.2f} s ({_between(first)}) to the first frame decoded{tried}"
 

@@ -23,8 +23,8 @@ from vidrestore.errors import RuntimeFailure
 
 __all__ = ["Run", "measure_whole", "run_once", "summed_up", "with_overhead"]
 
-LOOK_SECONDS = 0.2
-"""How often the memory of a run with workers is looked at."""
+LOOK_SECONDS = 1.0
+"""How often the memory of a run's processes together is looked at; each one's own high-water mark is exact."""
 
 
 @dataclass(frozen=True)

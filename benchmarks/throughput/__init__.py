@@ -1,0 +1,1 @@
+"""The named measurements of speed and memory, by `vidrestore bench`'s own instruments."""
