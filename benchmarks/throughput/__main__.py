@@ -44,6 +44,7 @@ def arguments() -> argparse.Namespace:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All cases; one that has no engine yet is told as such."""
     watch = Watch()
+    machine = about_machine() | {"load_before": watch.load_before}
     cases: dict[str, dict[str, Any]] = {}
     for name in options.only or CASES:
         case = CASES[name]
@@ -66,7 +67,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         cases[name] = {"words": words, **{key: told[key] for key in ("settings", "peaks", "engines", "chains")}}
         print(report_text(report), flush=True)
     return {
-        "machine": about_machine() | {"load_before": watch.load_before},
+        "machine": machine,
         "quiet": not watch.busy(),
         "busy": list(watch.busy()),
         "loud_sections": [

@@ -122,7 +122,7 @@ class Session:
         for chain in {*plan.alone, *plan.whole}:
             config = plan.config(chain).model_copy(update={"device": device})
             for name in chain:
-                self._catalog.resolve(name, config.tier)
+                self._catalog.resolve(name, config.tier, device)
 
     @property
     def pieces(self) -> int:
