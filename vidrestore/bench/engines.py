@@ -22,7 +22,6 @@ __all__ = ["count_engine_flop", "measure_engine", "with_shares"]
 
 REPEAT_SECONDS = 1.0
 """What one repeat should take at least, so that the clock's grain and chance do not count."""
-WARM_UP = 2
 
 
 def count_engine_flop(cards: Sequence[Card], catalog: Catalog, width: int, height: int) -> int | None:
@@ -76,7 +75,8 @@ def measure_engine(
         for number in range(times):
             engine.restore(batches[number % len(batches)].data)
 
-    restore(WARM_UP)
+    if once(lambda: restore(1), engine.device).wall < REPEAT_SECONDS:
+        restore(1)
     flop = count_engine_flop(engine.cards, catalog, info.width, info.height)
     first = once(lambda: restore(1), engine.device)
     times = calibrated(first.wall, REPEAT_SECONDS, 1000)

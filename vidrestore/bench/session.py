@@ -128,7 +128,7 @@ class Session:
     def pieces(self) -> int:
         """How many pieces of work `tell` will be called for, at most."""
         whole = self.plan.repeats + (5 if self.plan.stages else 0) + 1
-        return 4 + len(self.plan.alone) + len(self.plan.whole) * whole
+        return 5 + len(self.plan.alone) + len(self.plan.whole) * whole
 
     def run(self, require_quiet: bool = False) -> Report:
         """Measure everything.
