@@ -31,7 +31,7 @@ SETTLE_SECONDS = 10.0
 LOST_SECONDS = 5.0
 """How long Ray may take to count out a node whose processes are gone."""
 SHARED = "Put input, output and engines on a file system that every node mounts at the same path; see docs/cluster.md."
-PACKAGES = ("torch", "numpy", "opencv-python-headless")
+PACKAGES = ("torch", "numpy", "opencv-python-headless", "numba", "llvmlite")
 """Whose arithmetic is in the pictures."""
 
 

@@ -125,12 +125,11 @@ def _turn_to(cells, row, held, columns, rows):
 
 @numba.njit(**FAST)
 def _read(source, scale, picture):
-    """A row of integers (W, 3) -> code values 0..1, (3, W)."""
-    red, green, blue = picture[0], picture[1], picture[2]
-    for x in range(source.shape[0]):
-        red[x] = F(source[x, 0]) * scale
-        green[x] = F(source[x, 1]) * scale
-        blue[x] = F(source[x, 2]) * scale
+    """A row of integers (3 W) -> code values 0..1, (3, W)."""
+    for channel in range(3):
+        row = picture[channel]
+        for x in range(row.shape[0]):
+            row[x] = F(source[3 * x + channel]) * scale
 
 
 @numba.njit(**FAST)
@@ -234,30 +233,30 @@ def _transform(root, affine, step, down, output):
 
 
 @numba.njit(**FAST)
-def _write(values, source, ratio, strength, target, peak):
-    """Code values 0..1 (3, W), mixed with the source (W, 3), as integers (W, 3). `ratio`: target's levels / source's."""
-    width = target.shape[0]
-    for channel in range(3):
-        row = values[channel]
-        for x in range(width):
-            row[x] = min(peak, max(F(0), row[x] * peak))
-    if strength < F(1):
-        for channel in range(3):
-            row = values[channel]
-            for x in range(width):
-                original = F(source[x, channel]) * ratio
-                row[x] = original + strength * (row[x] - original)
+def _write(values, source, ratio, strength, target, peak, line):
+    """Code values 0..1 (3, W), mixed with the source (3 W), as integers (3 W). `ratio`: target's levels / source's.
+
+    line (3 W): room to work in, so that colours are put side by side first and become integers in one stride.
+    """
     red, green, blue = values[0], values[1], values[2]
-    for x in range(width):
-        target[x, 0] = np.int32(red[x] + F(0.5))
-        target[x, 1] = np.int32(green[x] + F(0.5))
-        target[x, 2] = np.int32(blue[x] + F(0.5))
+    for x in range(red.shape[0]):
+        line[3 * x] = red[x]
+        line[3 * x + 1] = green[x]
+        line[3 * x + 2] = blue[x]
+    if strength < F(1):
+        for place in range(line.shape[0]):
+            original = F(source[place]) * ratio
+            level = min(peak, max(F(0), line[place] * peak))
+            target[place] = np.int32(original + strength * (level - original) + F(0.5))
+    else:
+        for place in range(line.shape[0]):
+            target[place] = np.int32(min(peak, max(F(0), line[place] * peak)) + F(0.5))
 
 
 @numba.njit(**FAST)
 def _restore(source, target, flare, affine, noise, strength, source_peak, target_peak):
-    """See `restore_pixels`; a map without rows is none."""
-    height, width = source.shape[0], source.shape[1]
+    """See `restore_pixels`; frames as (H, 3 W), a map without rows is none."""
+    height, width = source.shape[0], source.shape[1] // 3
     has_flare, has_affine, has_noise = flare.shape[1] > 0, affine.shape[1] > 0, noise.shape[1] > 0
     flare_rows = np.empty((3, 3, width if has_flare else 0), np.float32)
     affine_rows = np.empty((3, 12, width if has_affine else 0), np.float32)
@@ -267,6 +266,7 @@ def _restore(source, target, flare, affine, noise, strength, source_peak, target
     noise_columns, noise_places = _places(width, max(1, noise.shape[2])), _places(height, max(1, noise.shape[1]))
     picture, scene, work = np.empty((3, width), np.float32), np.empty((3, width), np.float32), np.empty((3, width), np.float32)
     ring = np.empty((3, 3, width + 2 if has_noise else 0), np.float32)
+    line = np.empty(3 * width, np.float32)
     exponent = F(0.5 / GAMMA) if has_affine else F(1 / GAMMA)
     to_code = F(1) / source_peak
     flare_row, affine_row, noise_row = -1, -1, -1
@@ -299,7 +299,7 @@ def _restore(source, target, flare, affine, noise, strength, source_peak, target
             affine_row = row
             _transform(root, affine_rows[0], affine_rows[2], affine_places[2][y], work)
             values = work
-        _write(values, source[y], target_peak / source_peak, strength, target[y], target_peak)
+        _write(values, source[y], target_peak / source_peak, strength, target[y], target_peak, line)
 
 
 _NONE = {channels: np.zeros((channels, 0, 0), np.float32) for channels in (1, 3, 12)}
@@ -350,7 +350,7 @@ def restore_pixels(
         raise ValueError("out shares memory with the frame")
     peaks = [F(np.iinfo(array.dtype).max) for array in (frame, out)]
     _restore(
-        _writeable(np.ascontiguousarray(frame)), out,
+        _writeable(np.ascontiguousarray(frame)).reshape(len(frame), -1), out.reshape(len(out), -1),
         _cells(flare, 3, "flare"), _cells(affine, 12, "affine"), _cells(noise, 1, "noise"),
         F(strength), *peaks,
     )  # fmt: skip
