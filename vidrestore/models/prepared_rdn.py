@@ -230,7 +230,8 @@ class PreparedRDN(RestorationNetwork):
         return None if phases is None else PreparedRDN(network, dtype, phases)
 
     def forward(self, picture: Tensor, thumbnail: Tensor | None = None, whole: Whole | None = None) -> Tensor:
-        return torch.cat([self._one(picture[index : index + 1]) for index in range(len(picture))])
+        outputs = [self._one(picture[index : index + 1]) for index in range(len(picture))]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
     def _one(self, picture: Tensor) -> Tensor:
         height, width = picture.shape[-2:]

@@ -66,6 +66,8 @@ class TorchRuntime(Runtime):
             self.network(picture[index : index + 1], None if thumbnail is None else thumbnail[index : index + 1], whole)
             for index in range(len(picture))
         ]
+        if len(outputs) == 1 and outputs[0].data_ptr() != picture.data_ptr():  # the identity gives the picture itself back
+            return outputs[0]
         return torch.cat(outputs)
 
     @torch.inference_mode()
