@@ -16,6 +16,7 @@ NETWORKS = {
     "bicubic": {"scale": 2},
     "rdtn": {"blocks": 1, "convolutions": 2, "growth": 8, "features": 8},
     "cyclegan-affine": {"base": 4, "blocks": 1, "thumbnail_size": 32},
+    "plain": {"channels": 8, "layers": 1, "fold": 2},
 }
 
 
