@@ -76,23 +76,6 @@ def test_train_refuses_a_missing_recipe_in_one_sentence(desk: Desk) -> None:
     assert result.exit_code in (2, 5) and result.stderr.startswith("vidrestore: ") and "Traceback" not in result.stderr
 
 
-def test_bench(desk: Desk) -> None:
-    result = desk.run("bench", "--engine", "identity", "--size", "64x48", "--frames", "3")
-    assert result.exit_code == 0, result.stderr
-    assert "cores" in result.stdout and "load" in result.stdout and "identity" in result.stdout
-    figures = json.loads(desk.run("bench", "--engine", "identity", "--size", "64x48", "--frames", "3", "--json", "-").stdout)
-    assert figures["engines"][0]["fps"] > 0 and figures["machine"]["busy"] in (True, False)
-
-
-def test_bench_knows_the_share_of_the_peak(desk: Desk) -> None:
-    from tests.cli.desk import tiny_engine
-
-    engines = tiny_engine(desk.folder / "engines", "")
-    told = desk.run("bench", "--engine", "tiny", "--size", "64x48", "--frames", "3", "--json", "-", "--engines-dir", engines)
-    figures = json.loads(told.stdout)["engines"][0]
-    assert figures["gflop_per_frame"] > 0 and 0 < figures["gemm_share"] < 1.5
-
-
 @pytest.mark.parametrize(("text", "seconds"), [("12.5", 12.5), ("1:02", 62), ("1:02:03.25", 3723.25), ("90:00", 5400), ("0", 0)])
 def test_times(text: str, seconds: float) -> None:
     assert TIME.convert(text, None, None) == seconds
