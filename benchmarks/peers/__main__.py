@@ -6,8 +6,8 @@ All restore one clip with the same weights into h264 (x264 veryfast, crf 18), so
 own that loads once and is then called in turn, so that a slow minute of the machine hits all of them; the time is that from
 opening the source to the finished file, without Python's start, conversion and loading. Ours is `vidrestore run` by its public
 API with segments, journal and verification; once with blending over time off, which is the work that the peers do and what the
-ratios are against, once as it ships. `psnr` is each written file against ours: the peers' should be alike. OpenCV's chroma, bf16 and
-the encoder lie between them and ours; day brightens dark pictures, and what lies between with them.
+ratios are against, once as it ships. `psnr` is each written file against ours: the peers' should be alike. OpenCV's chroma, bf16
+and the encoder lie between them and ours; day brightens dark pictures, and what lies between with them.
 
 The clip is made from --clip (default: the example drive), looped, scaled to the case's size, BT.601. A machine on which others
 work is called busy; then benchmarks/results/peers.json is not written unless --busy is given, and says so.

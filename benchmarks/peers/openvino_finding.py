@@ -1,7 +1,7 @@
 """Would OpenVINO, int8 above all, make the small networks faster? `python -m benchmarks.peers.openvino_finding [--json F]`
 
 For each network that runs once a frame: milliseconds of one thread (CPU time, so that others on the machine matter little) in
-torch as we run it and in OpenVINO f32, bf16 and int8 (post-training quantisation by NNCF, 64 real pictures, `pip install nncf`),
+torch as we run it and in OpenVINO f32, bf16 and int8 (post-training quantisation by NNCF, real pictures, `pip install nncf`),
 and what the rounding costs in PSNR on pictures with a known truth (day-v1 and flare-v1 from the checkout; for sr the same
 generator's pictures made small). Then what that means end to end: CPU-ms a frame of a whole run of the engine, file to file, with
 the network's share exchanged. The rule (docs/adr/0024-*): a runtime is added for a factor of 1.3 end to end at 0.1 dB.
