@@ -185,7 +185,7 @@ def test_the_stage_begins_anew_with_every_segment_and_drops_padding() -> None:
     source = Memory(list(range(25)))
     feed = feed_of(source, cut_into_segments(source.pts, 10, 1), 4)
     told: list[tuple[int, int]] = []
-    stage = SegmentStage([Sum()], feed, lambda number, frames: told.append((number, frames)))
+    stage = SegmentStage([Sum()], lambda number, frames: told.append((number, frames)))
     out = list(stage.process(iter(feed)))
     assert all(isinstance(frame, SegmentFrame) and frame.place != "padding" for frame in out)
     firsts = [int(frame.data[0, 0, 0]) for frame in out if frame.index in (0, 9, 10, 19, 20)]

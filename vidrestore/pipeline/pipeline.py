@@ -22,10 +22,10 @@ from vidrestore.errors import LimitExceededError
 from vidrestore.pipeline.faults import explained
 from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.machine import return_free_memory
-from vidrestore.pipeline.stages import Clocked, EngineStage, Stage
+from vidrestore.pipeline.stages import Clocked, Stage
 from vidrestore.types import Batch, Frame
 
-__all__ = ["FrameSink", "Pipeline", "Tally", "Watched"]
+__all__ = ["Engines", "FrameSink", "Pipeline", "Tally", "Watched"]
 
 
 class FrameSink(Protocol):
@@ -49,6 +49,16 @@ class Watched(Protocol):
 
     @property
     def busy_since(self) -> float | None: ...
+
+
+class Engines(Protocol):
+    """What restores batches (`stages.EngineStage` is one)."""
+
+    @property
+    def seconds(self) -> float:
+        """Busy so far."""
+
+    def process(self, batches: Iterator[Batch]) -> Iterator[Frame]: ...
 
 
 @runtime_checkable
@@ -92,11 +102,11 @@ class Pipeline:
         frames: Iterable[Frame],
         buffer: RingBuffer,
         batch_size: int,
-        engine: EngineStage,
+        engine: Engines,
         after: Sequence[Stage],
         sink: FrameSink,
         output: Path,
-        queue_frames: int = 8,
+        queue_frames: int = 4,
         interrupts: Interrupts | None = None,
         watched: Watched | None = None,
         decode_seconds: float = math.inf,

@@ -55,7 +55,7 @@ class SegmentFeed:
         self._kept: deque[Frame] = deque()
         self._position = 0  # index of the picture that the decoder gives next
         self._lock = threading.Lock()
-        self._begun = -1  # number of the segment of which a picture was restored last
+        self._begun = -1  # number of the segment that the engines began last
         self._abandoned: int | None = None
         self.total: int | None = None
         """Pictures of the source, when its end was met."""
@@ -83,8 +83,11 @@ class SegmentFeed:
         self._kept.clear()
 
     def begin(self, number: int) -> bool:
-        """Say that a segment's first picture was restored; False: it was abandoned, and is not to be restored."""
+        """Say that the engines come to pictures of a segment; False: it was abandoned, or is now, and is not to be restored."""
+        stopping = self._stopping()
         with self._lock:
+            if stopping and self._begun != number:
+                self._abandoned = number
             if self._abandoned == number:
                 return False
             self._begun = number

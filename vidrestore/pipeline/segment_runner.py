@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 
 import torch
@@ -28,7 +28,7 @@ from vidrestore.pipeline.pipeline import Pipeline, Tally
 from vidrestore.pipeline.segment import JobSpec, Segment, SegmentDone
 from vidrestore.pipeline.segment_feed import SegmentFeed, marks
 from vidrestore.pipeline.stages import EngineStage, Stage
-from vidrestore.types import Frame, StreamInfo
+from vidrestore.types import Batch, Frame, StreamInfo
 
 __all__ = ["SegmentRunner", "SegmentStage", "decode_options", "sample_type"]
 
@@ -52,11 +52,26 @@ def sample_type(bit_depth: int) -> torch.dtype:
     return torch.uint8 if bit_depth <= 8 else torch.uint16
 
 
+class _Gate:
+    """The engines, which begin nothing new when they are to stop."""
+
+    def __init__(self, engine: EngineStage, feed: SegmentFeed) -> None:
+        self._engine, self._feed = engine, feed
+
+    @property
+    def seconds(self) -> float:
+        return self._engine.seconds
+
+    def process(self, batches: Iterator[Batch]) -> Iterator[Frame]:
+        """Restore batches, each of one segment, until one begins a segment that is not to be restored."""
+        yield from self._engine.process(takewhile(lambda batch: self._feed.begin(_segment_of(batch.frames[0])), batches))
+
+
 class SegmentStage:
     """The stages behind the engines, begun anew for every segment; padding ends here. `progress` is called in their thread."""
 
-    def __init__(self, stages: list[Stage], feed: SegmentFeed, progress: Callable[[int, int], None]) -> None:
-        self._stages, self._feed, self._progress = stages, feed, progress
+    def __init__(self, stages: list[Stage], progress: Callable[[int, int], None]) -> None:
+        self._stages, self._progress = stages, progress
 
     def open(self, info: StreamInfo) -> StreamInfo:
         for stage in self._stages:
@@ -65,8 +80,6 @@ class SegmentStage:
 
     def process(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         for number, group in groupby(frames, key=_segment_of):
-            if not self._feed.begin(number):
-                return
             restored: Iterator[Frame] = (frame for frame in group if marks(frame).place != "padding")
             for stage in self._stages:
                 restored = stage.process(restored)
@@ -211,7 +224,7 @@ class SegmentRunner:
         config, media = self.spec.config, self._source.media
         feed = SegmentFeed(self._source, decode_options(config), config.batch_size, next_segment, stopping)
         told: deque[tuple[int, int]] = deque()
-        stage = SegmentStage(self._after, feed, lambda number, frames: told.append((number, frames)))
+        stage = SegmentStage(self._after, lambda number, frames: told.append((number, frames)))
 
         def tell(_: int = 0) -> None:
             """What the blending thread says is passed on in the caller's."""
@@ -228,7 +241,7 @@ class SegmentRunner:
                     feed,
                     buffer,
                     config.batch_size,
-                    self._engine_stage,
+                    _Gate(self._engine_stage, feed),
                     [stage],
                     sink,
                     Path(self.spec.output),
