@@ -144,7 +144,9 @@ class RunConfig(Settings):
         description="pictures that are restored and kept as one piece; 0: one single pass, which cannot be resumed",
     )
     threads: int = Field(
-        default=0, ge=0, description="torch threads of a worker, fixed because they can change bits; 0: the cores, at most 8"
+        default=0,
+        ge=0,
+        description="torch threads of a worker, fixed because they can change bits; 0: 1 for the fast tier on a CPU, else the cores, at most 8",
     )
 
 

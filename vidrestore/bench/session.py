@@ -21,7 +21,7 @@ from vidrestore.engine.catalog import Catalog
 from vidrestore.errors import RuntimeFailure
 from vidrestore.pipeline.engines import EngineShelf
 from vidrestore.pipeline.machine import available_cores, load_average
-from vidrestore.pipeline.prepare import Prepared, prepare, settled
+from vidrestore.pipeline.prepare import Prepared, prepare
 from vidrestore.runtimes import pick_device
 
 __all__ = ["DEFAULT_CHAIN", "Plan", "Session", "chains_of"]
@@ -180,7 +180,7 @@ class Session:
             "frames": plan.frames,
             "repeats": plan.repeats,
             "gemm_sizes": list(plan.gemm_sizes),
-            "run": settled(plan.config(DEFAULT_CHAIN)).model_dump(mode="json", exclude={"engines"}),
+            "run": plan.config(DEFAULT_CHAIN).model_dump(mode="json", exclude={"engines"}),
         }
 
     def _prepared(self, chain: Sequence[str], clips: ClipShelf, folder: Path, frames: int, shelf: EngineShelf) -> Prepared:

@@ -216,11 +216,13 @@ def open_pool(config: RunConfig, options: dict[str, Any]) -> Iterator[tuple[Work
     if options["workers"] == 1 or options["dry_run"]:
         yield None, 1
         return
+    from vidrestore.engine.catalog import Catalog
     from vidrestore.pipeline.prepare import settled
     from vidrestore.pipeline.workers.local_pool import LocalPool, worker_count
     from vidrestore.runtimes import pick_device
 
-    config = settled(config).model_copy(update={"device": pick_device(config.device)})
+    catalog, device = Catalog.find(options["engines_dir"]), pick_device(config.device)
+    config = settled(config, [catalog.resolve(name, config.tier, device) for name in config.engines])
     workers = worker_count(options["workers"] or 0, config, None)
     if workers == 1:
         yield None, 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import vidrestore
 from vidrestore.config import RunConfig
+from vidrestore.engine.card import Card
 from vidrestore.engine.fused import FusedEngine
 from vidrestore.errors import EmptyVideoError, UsageError
 from vidrestore.media.input.media_info import MediaInfo
@@ -79,9 +81,23 @@ class Prepared:
         return engine, after
 
 
-def settled(config: RunConfig) -> RunConfig:
-    """The settings with what the machine decides made definite, because it can change bits: threads."""
-    return config.model_copy(update={"threads": config.threads or min(available_cores(), MOST_THREADS)})
+def settled(config: RunConfig, cards: Sequence[Card]) -> RunConfig:
+    """The settings with what the machine decides made definite, because it can change bits: device and threads.
+
+    Networks of the fast tier get one thread on a CPU: the other parts of the pipeline fill the cores, and in networks as
+    small as these threads wait for each other longer than they work, the more so the busier the machine is.
+
+    Args:
+        config: the settings.
+        cards: of the engines that will run.
+
+    Raises:
+        RuntimeUnavailableError: the device asked for is not there.
+    """
+    device = pick_device(config.device)
+    small = device == "cpu" and bool(cards) and all(card.tier == "fast" for card in cards if card.task != "baseline")
+    most = 1 if small and any(card.task != "baseline" for card in cards) else MOST_THREADS
+    return config.model_copy(update={"device": device, "threads": config.threads or min(available_cores(), most)})
 
 
 def prepare(
@@ -98,7 +114,6 @@ def prepare(
     Raises:
         UsageError, MediaError, EngineError, RuntimeFailure, StorageError: what would stop the run.
     """
-    config = settled(config)
     if not config.engines:
         raise UsageError("No engine was asked for.", "Name at least one: flare, day, night, sr or an engine's id.")
     source = open_source(address, limits=config.limits, protocols=config.protocols, frame_rate=config.frame_rate)
@@ -108,8 +123,8 @@ def prepare(
     if media.interlaced and not config.deinterlace:
         require_restorable(media)
     check_sink(output, media, media.video, config, overwrite)
-    config = config.model_copy(update={"device": pick_device(config.device)})
-    engine = shelf.load(config, engines_dir)
+    engine = shelf.load(config.model_copy(update={"device": pick_device(config.device)}), engines_dir)
+    config = settled(config, engine.cards)
     info = EngineStage(engine).open(media.video)
     comment = marking([card.id for card in engine.cards], [card.id for card in engine.cards if card.generative])
     sink = check_sink(output, media, info, config, overwrite, comment)

@@ -73,7 +73,7 @@ def test_places_are_named() -> None:
 def test_how_many_workers() -> None:
     cores = available_cores()
     assert worker_count(3, CONFIG, None) == 3 and worker_count(3, CONFIG, 2) == 2 and worker_count(3, CONFIG, 0) == 1
-    assert worker_count(0, CONFIG, None) == cores
+    assert worker_count(0, CONFIG, None) == max(1, cores // max(2, CONFIG.threads))
     assert worker_count(0, CONFIG.model_copy(update={"threads": 10 * cores}), None) == 1
 
 

@@ -31,6 +31,8 @@ main(runners, parent, tuple(cores))
 """
 """A worker finds modules where its parent does, and never runs the parent's own program again."""
 TOPOLOGY = "/sys/devices/system/cpu/cpu{core}/topology/{name}"
+CORES_OF_A_PIPELINE = 2
+"""With fewer no second worker is begun: decoding, engines, blending and encoding of one fill two cores by themselves."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,14 @@ def worker_count(wanted: int, config: RunConfig, segments: int | None) -> int:
     """How many workers a job gets.
 
     Args:
-        wanted: how many were asked for; 0: one a GPU, or as many as the cores have room for, each with the settings' threads.
+        wanted: how many were asked for; 0: one a GPU, or as many as the cores have room for.
         config: settled: device and threads are numbers and names of their own.
         segments: those there are; no more workers than that. None: not known.
     """
     if wanted == 0 and config.device.startswith("cuda"):
         wanted = len(_gpus())
     elif wanted == 0:
-        wanted = available_cores() // max(1, config.threads)
+        wanted = available_cores() // max(CORES_OF_A_PIPELINE, config.threads)
     return max(1, wanted if segments is None else min(wanted, segments))
 
 
