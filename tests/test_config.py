@@ -26,7 +26,7 @@ def test_settings_are_frozen() -> None:
         ({"encode": {"quality": 1}}, "unknown key 'encode.quality'"),
         ({"strength": 2}, "strength is wrong"),
         ({"tier": "best-ever"}, "tier is wrong"),
-        ({"batch_size": 0}, "batch_size is wrong"),
+        ({"batch_size": -1}, "batch_size is wrong"),
         ({"duration": float("inf")}, "duration is wrong"),
         ({"start": float("nan")}, "start is wrong"),
         ({"protect": [{"x": 0, "y": 0, "width": 0, "height": 3}]}, "protect.0.width is wrong"),

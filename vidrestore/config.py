@@ -135,7 +135,7 @@ class RunConfig(Settings):
     protocols: tuple[str, ...] = Field(default=("file",), description="FFmpeg protocols that an input may open")
     limits: LimitsConfig = LimitsConfig()
     strip_location: bool = Field(default=False, description="leave out GPS metadata and location tracks")
-    batch_size: int = Field(default=4, ge=1, le=64, description="frames an engine processes at once")
+    batch_size: int = Field(default=0, ge=0, le=64, description="frames an engine processes at once; 0: 1 on the CPU, 4 on a GPU")
     buffer_batches: int = Field(default=3, ge=2, le=64, description="batches the ring buffer holds")
     tile_size: int = Field(default=1280, ge=128, description="longest side, in pixels, that a network sees at once")
     segment_frames: int = Field(

@@ -28,3 +28,8 @@ def test_small_networks_get_one_thread(
     cards = [Catalog.find().card(engine) for engine in engines]
     assert settled(RunConfig(engines=engines, device="cpu"), cards).threads == threads
     assert settled(RunConfig(engines=engines, device="cpu", threads=3), cards).threads == 3
+
+
+def test_one_picture_at_a_time_on_a_cpu() -> None:
+    assert settled(RunConfig(device="cpu"), []).batch_size == 1
+    assert settled(RunConfig(device="cpu", batch_size=4), []).batch_size == 4

@@ -27,6 +27,10 @@ __all__ = ["Prepared", "marking", "prepare", "settled"]
 MOST_THREADS = 8
 """Beyond this many threads one network gains little on the CPU; more cores serve more workers."""
 
+CPU_BATCH, GPU_BATCH = 1, 4
+"""On a CPU engines restore one picture at a time in any case: a batch of 4 is no faster and takes 100 MiB more at 720p
+(benchmarks/results/batch_size.json)."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -37,7 +41,7 @@ class Prepared:
     source: Source
     output: str
     config: RunConfig
-    """Settled: device and threads are no longer `auto`."""
+    """Settled: device, threads and batch size are no longer `auto`."""
     engine: FusedEngine
     info: StreamInfo
     """The picture as it leaves the engines."""
@@ -82,7 +86,7 @@ class Prepared:
 
 
 def settled(config: RunConfig, cards: Sequence[Card]) -> RunConfig:
-    """The settings with what the machine decides made definite, because it can change bits: device and threads.
+    """The settings with what the machine decides made definite, because it can change bits: device, threads and batch.
 
     Networks of the fast tier get one thread on a CPU: the other parts of the pipeline fill the cores, and in networks as
     small as these threads wait for each other longer than they work, the more so the busier the machine is.
@@ -97,7 +101,9 @@ def settled(config: RunConfig, cards: Sequence[Card]) -> RunConfig:
     device = pick_device(config.device)
     small = device == "cpu" and bool(cards) and all(card.tier == "fast" for card in cards if card.task != "baseline")
     most = 1 if small and any(card.task != "baseline" for card in cards) else MOST_THREADS
-    return config.model_copy(update={"device": device, "threads": config.threads or min(available_cores(), most)})
+    threads = config.threads or min(available_cores(), most)
+    batch_size = config.batch_size or (CPU_BATCH if device == "cpu" else GPU_BATCH)
+    return config.model_copy(update={"device": device, "threads": threads, "batch_size": batch_size})
 
 
 def prepare(
