@@ -17,6 +17,9 @@ from vidrestore.models.pixel_maps import MapNetwork, PixelMaps
 
 __all__ = ["FastFlare", "FastTranslator", "SmallUNet"]
 
+MARGIN = 8
+"""Pixels by which the thumbnail's border is repeated outwards before a translator looks at it: beyond its border a convolution
+sees zeros, and the colours that came of them stood as a pale frame in the picture."""
 HIGHEST_THRESHOLD = 0.25
 """Of the sigma filter, in square roots of code values: no sensor's noise is larger."""
 
@@ -123,7 +126,9 @@ class FastTranslator(MapNetwork):
     def maps(self, thumbnail: Tensor) -> PixelMaps:
         colours = thumbnail[:, :3].clamp(0, 1).sqrt()
         # Grain is small beside colours: brought to about their size.
-        seen = torch.cat([colours, 10.0 * thumbnail[:, 3:4]], dim=1)
+        seen = F.pad(torch.cat([colours, 10.0 * thumbnail[:, 3:4]], dim=1), (MARGIN,) * 4, mode="replicate")
         predicted = self.core(self.as_core(seen)).float()
+        edge = MARGIN // 2  # the map has half the thumbnail's size
+        predicted = predicted[..., edge:-edge, edge:-edge]
         noise = HIGHEST_THRESHOLD * torch.sigmoid(predicted[:, 12:13]) if self.denoise else None
         return PixelMaps(affine=predicted[:, :12] + self.identity, noise=noise)
