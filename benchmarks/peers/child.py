@@ -28,15 +28,18 @@ def processor_seconds() -> float:
 
 
 def our_run(task: dict[str, Any]) -> Callable[[Path, Path], int]:
-    """`vidrestore run` through the public API: segments, journal, verification and all."""
+    """`vidrestore run` through the public API: segments, journal, verification and all; threads as it settles them by itself,
+    unless fewer than the cores were asked for."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command sets it, before torch is loaded
     import vidrestore
     from vidrestore.config import settle
     from vidrestore.pipeline.engines import EngineShelf
+    from vidrestore.pipeline.machine import available_cores
 
     settings = {
         "engines": tuple(task["engines"]),
         "device": "cpu",
-        "threads": task["threads"],
+        "threads": 0 if task["threads"] >= available_cores() else task["threads"],
         "drop_streams": ("audio", "subtitle", "data"),
         "temporal": {"enabled": OURS[task["peer"]]},
         "encode": {"threads": task["threads"]},
