@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 from pathlib import Path
@@ -65,7 +66,12 @@ def main() -> None:
                 row = measure(name, size, options.repeats, Path(folder))
                 rows.append(row)
                 print(f"{name:<26} {size:>5} {row['fps']:7.2f} {row['cpu_ms_per_frame']:8.1f} {row['peak_mib']:9.0f}", flush=True)
-    RESULTS.write_text(json.dumps({"machine": about_machine(), "repeats": options.repeats, "rows": rows}, indent=2) + "\n")
+    RESULTS.write_text(
+        json.dumps(
+            {"machine": about_machine(), "load_average": os.getloadavg()[0], "repeats": options.repeats, "rows": rows}, indent=2
+        )
+        + "\n"
+    )
     print(f"written to {RESULTS}")
 
 

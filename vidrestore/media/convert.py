@@ -88,9 +88,7 @@ class ToRGB:
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> tuple[Plane, Plane | None]:
-        """Own arrays that stay valid when the decoder goes on: (H, W, 3) RGB, and the opacity (H, W) or None.
-
-        uint8 where the stream has 8 bits or fewer, else uint16 full scale (white is 65535). The opacity is of the same type,
+        """Own arrays that stay valid when the decoder goes on: (H, W, 3) RGB, and the opacity (H, W) or None. uint8 where the stream has 8 bits or fewer, else uint16 full scale (white is 65535). The opacity is of the same type,
         and is given only where the stream is said to have any. Raises MediaError for a palette that is see-through though the
         stream is said to have none.
         """
@@ -306,7 +304,7 @@ class FromRGB:
 
 def _is_quick(pixel_format: str, width: int, height: int, color: ColorSpec) -> bool:
     """Whether the compiled passes take such pictures."""
-    fits = min(width, height) >= _QUICK_SIDE and width % 2 == 0 and height % 2 == 0
+    fits = min(width, height) >= _QUICK_SIDE and not (width % 2 or height % 2)
     return fits and pixel_format in _QUICK_FORMATS and color.chroma_location in _QUICK_SITINGS
 
 
