@@ -88,9 +88,10 @@ class ToRGB:
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> tuple[Plane, Plane | None]:
-        """Own arrays that stay valid when the decoder goes on: (H, W, 3) RGB, and the opacity (H, W) or None. uint8 where the stream has 8 bits or fewer, else uint16 full scale (white is 65535). The opacity is of the same type,
-        and is given only where the stream is said to have any. Raises MediaError for a palette that is see-through though the
-        stream is said to have none.
+        """Own arrays that stay valid when the decoder goes on: (H, W, 3) RGB, and the opacity (H, W) or None.
+
+        uint8 where the stream has 8 bits or fewer, else uint16 full scale (white is 65535); the opacity, of the same type, only
+        where the stream is said to have any. Raises MediaError for a palette that is see-through though it is said to have none.
         """
         name = frame.format.name
         if frame.format.has_palette:
