@@ -146,8 +146,8 @@ class RunConfig(Settings):
     threads: int = Field(
         default=0,
         ge=0,
-        description="torch threads of a worker, fixed because they can change bits; 0: 1 for the fast tier on a CPU, else the "
-        "cores, at most 8",
+        description="threads of torch and of the decoder in each worker, fixed because they can change bits; 0: 1 for the fast "
+        "tier on a CPU, else the cores, at most 8",
     )
 
 

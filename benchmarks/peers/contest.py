@@ -107,7 +107,7 @@ class Contestant:
             "seconds": seconds,
             "cpu_ms_per_frame": 1000 * statistics.median(run["cpu_seconds"] for run in self.runs) / case.frames,
             "ours_is_faster": middle / ours if ours else None,
-            "psnr_to_ours": self.psnr_to_ours,
+            "psnr_to_ours": None if self.psnr_to_ours == float("inf") else self.psnr_to_ours,  # JSON knows no infinity
         }
 
 

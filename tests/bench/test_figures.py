@@ -16,7 +16,7 @@ def stage(name: str, cpu: float) -> StageFigures:
 
 def engine(gflop: float | None, parts: dict[str, float]) -> EngineFigures:
     gflops = None if gflop is None else 20 * gflop
-    return EngineFigures("x", ("x",), "bf16", "cpu", 4, Spread(20.0, 19.0, 21.0, 3), 80.0, gflop, gflops, None, parts)
+    return EngineFigures("x", ("x",), "bf16", "cpu", 2, 4, Spread(20.0, 19.0, 21.0, 3), 80.0, gflop, gflops, None, parts)
 
 
 def test_a_spread_is_median_and_ends() -> None:

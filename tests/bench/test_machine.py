@@ -16,7 +16,9 @@ from vidrestore.bench.figures import Section
 from vidrestore.bench.machine import Watch, about_machine, commit, reasons_for_busy
 
 SPIN = "import time; end = time.monotonic() + 30\nwhile time.monotonic() < end: pass"
-START = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdout=subprocess.DEVNULL).pid)"
+START = """import subprocess, sys
+print(subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid)"""
+"""Without our pipes: `run` would wait until the stranger has closed them."""
 
 
 @pytest.fixture

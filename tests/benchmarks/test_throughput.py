@@ -48,7 +48,7 @@ def record() -> dict[str, Any]:
         overhead=ratio,
     )
     chain = ChainFigures("flare + day", ("flare", "day"), "both", 1280, 720, 1280, 720, "a drive", stages, whole)
-    engine = EngineFigures("rdtn-x2", ("rdtn-x2",), "bf16", "cpu", 1, same(1.0), 2000.0, 500.0, 500.0, 0.7)
+    engine = EngineFigures("rdtn-x2", ("rdtn-x2",), "bf16", "cpu", 2, 1, same(1.0), 2000.0, 500.0, 500.0, 0.7)
     peak = {"precision": "bf16", "before_gflops": 700.0, "after_gflops": 714.0, "size": 2048, "gflops": 714.0}
     return {"words": "words", "peaks": [peak], "engines": [asdict(engine)], "chains": [asdict(chain)]}
 

@@ -52,11 +52,18 @@ def test_a_shipped_engine_does_what_its_network_does_in_floats(engine_id: str) -
     "pair", [pair for pair in itertools.permutations(MAPPED, 2) if {"flare", "day"} == {p.split("-")[0] for p in pair}]
 )
 def test_two_engines_are_one_after_the_other(pair: tuple[str, str]) -> None:
-    """Within 2/255 nearly everywhere: the second looks at the first's effect on the thumbnail, not on the frame."""
+    """Within 2/255: the second looks at the first's effect on the thumbnail, not on the frame.
+
+    One that wants grain is given the source's, where flare still counts as texture: there it is within 2/255 nearly everywhere.
+    """
     deep = (frames_of(GOLDEN).to(torch.int32) * 257).to(torch.uint16)  # so that no rounding in between is measured
     together, apart = fused(*pair).restore(deep), fused(pair[1]).restore(fused(pair[0]).restore(deep))
     difference = (together.float() - apart.float()).abs() / 257
-    assert difference.max() <= 2
+    assert difference.mean() < 0.1
+    if SHIPPED.load(SHIPPED.card(pair[1])).wants_grain:
+        assert (difference > 2).float().mean() < 0.001 and difference.max() < 8
+    else:
+        assert difference.max() <= 2
 
 
 @pytest.fixture
@@ -251,7 +258,7 @@ def test_enlarging_behind_others(enlarging: Catalog, dtype: torch.dtype) -> None
     second = FusedEngine([enlarging.card("twice")], enlarging, device="cpu", precision="fp32").restore(first)
     assert together.shape == (1, 3, 40, 60)
     difference = (together.float() - second.float()).abs() / (1 if dtype == torch.uint8 else 257)
-    assert difference.float().mean() < 20, "the same but for untrained weights of their own"
+    assert difference.max() <= 1
 
 
 @pytest.mark.parametrize(

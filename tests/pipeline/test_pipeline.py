@@ -304,6 +304,29 @@ def test_the_first_failure_wins() -> None:
         run(clip(40), Itself(), sink, after=[Behind(39, LookupError("second"), nap=0.005)])
 
 
+def test_an_engine_that_fails_after_the_sink_does_not_hide_the_sinks_failure() -> None:
+    class Late(Doubler):
+        """Fails once the sink has failed."""
+
+        def restore(self, batch: torch.Tensor) -> torch.Tensor:
+            if self.seen >= 4:
+                assert sink.failed.wait(10)
+                time.sleep(0.05)
+                raise WeightsError("the engine failed too")
+            return super().restore(batch)
+
+    class Full(Kept):
+        failed = threading.Event()
+
+        def write(self, frame: Frame) -> None:
+            self.failed.set()
+            raise OSError(errno.ENOSPC, "no space left")
+
+    sink = Full()
+    with pytest.raises(DiskFullError):
+        run(clip(12), engine=Late(), sink=sink)
+
+
 @pytest.mark.parametrize("at", [0, 1, 7, 22])
 def test_stages_that_want_no_more_end_the_run(at: int) -> None:
     engine = Doubler()

@@ -88,7 +88,6 @@ def test_reducing_and_enlarging_are_what_they_say(side: int, size: tuple[int, in
     enlarged = enlarged.reshape(height * side, width * side, channels)[: size[0], : size[1]]
     exact = np.clip(picture + enlarged.astype(float) * unit, 0, peak)
     assert np.abs(out - exact).max() <= 0.51 * max(1.0, unit / 200)
-    assert out.min() == 0 or out.max() <= peak
 
 
 def test_kernels_agree_with_the_plain_forms() -> None:

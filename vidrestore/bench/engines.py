@@ -90,6 +90,7 @@ def measure_engine(
         engines=tuple(card.id for card in engine.cards),
         precision=engine.precision,
         device=str(engine.device),
+        threads=config.threads,
         batch_size=config.batch_size,
         fps=speed,
         cpu_ms=statistics.median(1e3 * time.cpu / frames for time in taken),

@@ -66,6 +66,8 @@ class EngineFigures:
     engines: tuple[str, ...]
     precision: str
     device: str
+    threads: int
+    """Of torch, on a CPU."""
     batch_size: int
     fps: Spread
     cpu_ms: float

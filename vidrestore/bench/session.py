@@ -81,7 +81,7 @@ def chains_of(names: Sequence[str], fused: bool, tier: str, catalog: Catalog) ->
     """(alone, whole): which chains to measure alone, and which from file to file.
 
     Args:
-        names: engine ids or tasks as the user gave them; `flare,day` is one chain. None: every engine (of the tier) alone,
+        names: engine ids or tasks as the user gave them; `flare,day` is one chain. Empty: every engine (of the tier) alone,
             flare with day as one, and that from file to file.
         fused: all of them as one chain too; then only that is run from file to file.
         tier: auto, fast or best.

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from vidrestore.bench.figures import Peak, Spread
+from vidrestore.pipeline.machine import available_cores
 
 __all__ = ["GEMM_SIZES", "Timed", "calibrated", "count_flop", "gemm_peak", "gemm_rate", "once", "repeated", "synchronise"]
 
@@ -75,12 +76,14 @@ def gemm_rate(
 ) -> tuple[float, int] | None:
     """(1e9 operations a second, size) of the fastest plain square matrix product; None for a format torch has not.
 
-    Every size is tried for `seconds`, at least three times after one that does not count; the best single product counts: a
-    peak is what the machine can reach.
+    On all cores, however many threads torch has just now. Every size is tried for `seconds`, at least three times after one
+    that does not count; the best single product counts: a peak is what the machine can reach.
     """
     if precision not in _DTYPES:
         return None
     rates = []
+    before = torch.get_num_threads()
+    torch.set_num_threads(available_cores())  # whatever an engine that ran before has left: a peak is the machine's
     for size in sizes:
         generator = torch.Generator().manual_seed(size)
         left, right = (torch.randn(size, size, generator=generator).to(device, _DTYPES[precision]) for _ in range(2))
@@ -90,6 +93,7 @@ def gemm_rate(
             taken = once(lambda a=left, b=right: a @ b, device).wall  # type: ignore[misc]
             best, spent, runs = min(best, taken), spent + taken, runs + 1
         rates.append((2 * size**3 / best / 1e9, size))
+    torch.set_num_threads(before)
     return max(rates)
 
 

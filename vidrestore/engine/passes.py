@@ -261,7 +261,9 @@ def _predicts_maps(step: Step) -> bool:
 
 
 def _predicts_residual(step: Step) -> bool:
-    return step.runtime.in_parts and isinstance(step.network, PlainNetwork) and step.network.scale == 2
+    """Whether the kernel knows its residual: scale 2, whole or on blocks of 2 x 2. Others go the way of all networks."""
+    network = step.network
+    return step.runtime.in_parts and isinstance(network, PlainNetwork) and network.scale == 2 and network.size_multiple <= 2
 
 
 def as_floats(picture: Picture) -> Tensor:

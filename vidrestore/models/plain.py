@@ -197,6 +197,8 @@ class _Prepared(PlainNetwork):
             self._layers.append(FusedConvolution(layer.weight, layer.bias, dtype, (pad, pad), typical=(540, 960)))
 
     def residual(self, levels: Tensor) -> Tensor:
+        if len(levels) == 1:
+            return self._one(levels)  # without the copy that joining one would be
         return torch.cat([self._one(levels[index : index + 1]) for index in range(len(levels))])
 
     def _one(self, levels: Tensor) -> Tensor:

@@ -159,10 +159,12 @@ class Pipeline:
                 thread.start()
                 started.append(thread)
             self._feed(progress)
-        except BaseException:
+        except BaseException as error:
             self._cancelled = True
             for waker in self._wakers:
                 waker()
+            if self._failure is not None and isinstance(error, Exception):
+                raise self._failure from None  # it came first
             raise
         finally:
             self._ended.set()

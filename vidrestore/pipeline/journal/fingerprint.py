@@ -25,6 +25,7 @@ WITHOUT_EFFECT = frozenset({"buffer_batches", "limits"})
 """Settings that cannot change the output: limits refuse a file before anything is restored, or stop the run."""
 COMPUTING = ("numpy", "opencv-python-headless", "numba", "llvmlite")
 """Packages beside torch whose arithmetic is in the pictures (conversion, motion, kernels and what compiles them)."""
+COMPUTED = "numpy, OpenCV and numba"
 INPUT = "input"
 SETTING = "setting "
 ENGINES = "engines"
@@ -61,7 +62,9 @@ class Key:
         for name in (PROGRAM, TORCH, FFMPEG):
             if name in names:
                 words.append(f"{name}'s version")
-        known = (INPUT, ENGINES, PROGRAM, TORCH, FFMPEG)
+        if COMPUTED in names:
+            words.append(f"the versions of {COMPUTED}")
+        known = (INPUT, ENGINES, PROGRAM, TORCH, FFMPEG, COMPUTED)
         return words + [name for name in names if name not in known and not name.startswith((SETTING, WEIGHTS))]
 
 
@@ -92,7 +95,8 @@ def make_key(
         INPUT: _hash_files(files, progress),
         ENGINES: ", ".join(name for name, _ in engines),
         PROGRAM: _program(),
-        TORCH: ", ".join((torch.__version__, *_versions(COMPUTING))),
+        TORCH: torch.__version__,
+        COMPUTED: ", ".join(_versions(COMPUTING)),
         FFMPEG: ffmpeg_versions(),
     }
     parts |= {WEIGHTS + name: digest for name, digest in engines}
