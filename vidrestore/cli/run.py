@@ -38,7 +38,7 @@ CHOICES = "--flare, --day, --night, --sr 2, --engine ID, or a --preset or --conf
 @click.option("--night", is_flag=True, help="Turn day into night.")
 @click.option("--sr", type=click.Choice(["2"]), help="Super-resolution by this factor.")
 @click.option("--engine", "engine_ids", metavar="ID", multiple=True, help="An engine by its id; may be given again.")
-@click.option("--tier", type=click.Choice(["auto", "fast", "best"]), help="Which engine of a task.  [default: auto]")
+@click.option("--tier", type=click.Choice(["auto", "fast", "best"]), help="auto: fast on a CPU, best on a GPU.  [default: auto]")
 @click.option("--preset", metavar="NAME", help="Settings by name: dashcam, cinematic.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings from a TOML file.")
 @click.option("--container", metavar="EXT", help="Write this format (mkv, mp4 ...) whatever OUT is called.")
