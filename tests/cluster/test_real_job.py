@@ -170,10 +170,10 @@ def test_by_the_command_line(bench: Bench, cluster: Cluster, pool: RayPool, tmp_
     run = [*PROGRAM, "run", bench.clips["constant"], "-o", tmp_path / "cluster.mp4", "--engine", "tiny", "--device", "cpu"]
     run += ["--engines-dir", bench.engines, "--config", settings, "--cluster", cluster.address, "--json", tmp_path / "told.json"]
     dry = subprocess.run([*run, "--dry-run"], cwd=ROOT, capture_output=True, text=True)
-    assert dry.returncode == 0 and "2 workers of 1 threads" in dry.stdout, dry.stdout + dry.stderr
+    assert dry.returncode == 0 and "2 workers of 1 + 1 decoding" in dry.stdout, dry.stdout + dry.stderr
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == "", done.stderr
-    assert "2 workers of 1 threads" in done.stdout
+    assert "2 workers of 1 + 1 decoding" in done.stdout
     told = json.loads((tmp_path / "told.json").read_text())
     assert (told["workers"], told["plan"]["workers"], told["frames"]) == (2, 2, FRAMES)
     bench.restore("constant", tmp_path / "alone" / "a.mp4")

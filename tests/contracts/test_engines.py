@@ -10,6 +10,7 @@ import torch
 from vidrestore.engine.card import Card
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.fused import FusedEngine
+from vidrestore.models.pixel_maps import MapNetwork
 
 CATALOG = Catalog.find()
 ENGINES = CATALOG.ids()
@@ -68,9 +69,13 @@ def test_16_bit_frames_give_the_same_picture(engine_id: str) -> None:
     card = CATALOG.card(engine_id)
     frames = street(64, 96)
     deep = (frames.to(torch.int32) * 257).to(torch.uint16)
-    shallow, fine = fused(card).restore(frames), fused(card).restore(deep)
-    assert fine.dtype == torch.uint16
-    assert (fine.to(torch.float32) / 257 - shallow.float()).abs().max() <= 0.51
+    network = CATALOG.load(card)
+    for precision in ("fp32", "auto"):
+        shallow, fine = (fused(card, precision=precision).restore(given) for given in (frames, deep))
+        assert fine.dtype == torch.uint16
+        # Grain of 8 and of 16 bits differs in the last bit of a float32, and bf16 then rounds some of it the other way.
+        coarse = precision == "auto" and isinstance(network, MapNetwork) and network.wants_grain
+        assert (fine.to(torch.float32) / 257 - shallow.float()).abs().max() <= (1.0 if coarse else 0.51)
 
 
 def test_strength_zero_is_the_input(engine_id: str) -> None:
