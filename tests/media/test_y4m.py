@@ -400,7 +400,7 @@ def test_ctrl_c_ends_a_job_whose_pipe_stands_still(waits_for: str, tmp_path: Pat
     )
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     try:
-        process.stdin.write(b"YUV4MPEG2 W160 H120 F25:1 C420jpeg\n" + picture * (6 if waits_for == "writer" else 16))
+        process.stdin.write(b"YUV4MPEG2 W160 H120 F25:1 C420jpeg\n" + picture * (6 if waits_for == "writer" else 8))
         process.stdin.flush()
         plan = process.stderr if waits_for == "reader" else process.stdout
         assert b"identity" in plan.readline()  # what is said before work begins
