@@ -30,7 +30,7 @@ def processor_seconds() -> float:
 def our_run(task: dict[str, Any]) -> Callable[[Path, Path], int]:
     """`vidrestore run` through the public API: segments, journal, verification and all; threads as it settles them by itself,
     unless fewer than the cores were asked for."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command sets it, before torch is loaded
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command sets it, before torch is loaded
     import vidrestore
     from vidrestore.config import settle
     from vidrestore.pipeline.engines import EngineShelf

@@ -20,7 +20,7 @@ print("policy", os.environ["OMP_WAIT_POLICY"])
 """
 
 
-@pytest.mark.parametrize(("given", "found"), [(None, "passive"), ("active", "active")])
+@pytest.mark.parametrize(("given", "found"), [(None, "PASSIVE"), ("active", "active")])
 def test_openmp_sleeps_unless_the_user_says_otherwise(given: str | None, found: str) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
     if given is not None:

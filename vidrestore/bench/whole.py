@@ -98,7 +98,7 @@ def _environment() -> dict[str, str]:
     """The child's: it has to find this very package, and waits as the command line does (see `vidrestore.cli`)."""
     here = str(Path(vidrestore.__file__).resolve().parents[1])
     paths = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {"OMP_WAIT_POLICY": "passive", **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _watched(process: subprocess.Popen) -> int:

@@ -53,7 +53,7 @@ class LazyGroup(click.Group):
     def _run(self, *args: Any, **kwargs: Any) -> int:
         # Read by OpenMP when torch is loaded: its threads sleep while they wait for each other. By default they spin, and take
         # the cores from decoding, blending and encoding, which run beside them.
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         previous = _terminate_as_interrupt()
         try:
             returned = super().main(*args, **kwargs)
