@@ -257,13 +257,13 @@ class Job:
             batch = buffer.get(config.batch_size)
             assert batch is not None
             times: list[float] = []
-            while not times or (sum(times) < PROBE_SECONDS and len(times) < PROBE_RUNS):
+            while len(times) < 2 or (sum(times) < PROBE_SECONDS and len(times) < PROBE_RUNS):
                 began = time.perf_counter()
                 restore_once(job, batch)
                 times.append(time.perf_counter() - began)
-        runs = "run" if len(times) == 1 else "runs"
-        basis = f"estimated from {len(times)} {runs} of {len(frames)} frames, without encoding"
-        return statistics.median(times) / len(frames), basis
+        counted = times[1:]  # the first run on a machine compiles kernels
+        basis = f"estimated from {len(counted)} run(s) of {len(frames)} frame(s), without encoding"
+        return statistics.median(counted) / len(frames), basis
 
     # Running ----------------------------------------------------------------------------------
 
