@@ -96,14 +96,6 @@ def test_what_could_not_be_read_or_written_is_refused_before_the_work(
     assert "measuring" not in result.stderr
 
 
-def test_a_plot_without_matplotlib_names_the_extra(
-    desk: Desk, refused: Callable[[Result, int], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vidrestore.bench.plot.find_spec", lambda name: None)
-    result = desk.run("bench", "--engine", "identity", "--clip", desk.source, "--plot", desk.folder / "figures.png")
-    assert "vidrestore[plot]" in refused(result, 5)
-
-
 def test_options_that_the_page_names_exist() -> None:
     known = {name for option in command.params for name in option.opts}
     page = (Path(__file__).resolve().parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")

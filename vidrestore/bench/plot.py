@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidrestore.errors import RuntimeUnavailableError, StorageError
+from vidrestore.errors import StorageError
 
 if TYPE_CHECKING:
     from vidrestore.bench.figures import Report, Spread
 
-__all__ = ["draw", "require_plot"]
+__all__ = ["draw"]
 
 WALL, PROCESSOR, SPEED, ALARM = "#7a9cc6", "#2f4b7c", "#4d8f63", "#b3261e"
 ROW_INCHES = 0.34
-
-
-def require_plot() -> None:
-    """Raises RuntimeUnavailableError: what draws is not installed."""
-    if find_spec("matplotlib") is None:
-        raise RuntimeUnavailableError("--plot needs matplotlib, which is not installed.", "pip install 'vidrestore[plot]'")
 
 
 def draw(report: Report, path: Path) -> None:
     """Write the plot as PNG.
 
     Raises:
-        RuntimeUnavailableError: see `require_plot`.
         StorageError: `path` cannot be written.
     """
-    require_plot()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -95,14 +95,12 @@ def check_targets(json_file: str | None, plot_file: Path | None, clip: Path | No
     check_json_target(json_file, *videos)
     if plot_file is None:
         return
-    from vidrestore.bench.plot import require_plot
 
     if plot_file.suffix.lower() != ".png":
         raise UsageError(f"The plot {plot_file} is a PNG.", "Give it a name that ends with .png.")
     if json_file is not None and json_file != "-" and Path(json_file).resolve() == plot_file.resolve():
         raise SameFileError("The plot and the JSON file are the same.", "Choose another name for one of them.")
     check_json_target(str(plot_file), *videos, what="plot")
-    require_plot()
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""What we say about a video: scores, comparisons, previews, and the proof report."""
