@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import vidrestore
@@ -26,6 +27,11 @@ def test_all_is_pinned_and_real() -> None:
     assert vidrestore.__all__ == NAMES == dir(vidrestore)
     for name in NAMES:
         assert getattr(vidrestore, name) is not None
+
+
+def test_a_checkout_says_which_version_it_came_from() -> None:
+    declared = tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml").read_text())["project"]["version"]
+    assert vidrestore.__version__ in (declared, f"{declared}{vidrestore.CHECKOUT}")
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

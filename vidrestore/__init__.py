@@ -45,14 +45,35 @@ _HOMES = {
 }
 
 
+CHECKOUT = "+checkout"
+"""End of the version of a checkout that was never installed: it may hold any change since that version."""
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("vidrestore")
+    except PackageNotFoundError:
+        return f"{_declared_version()}{CHECKOUT}"
+
+
+def _declared_version() -> str:
+    """What the checkout's pyproject.toml says; 0 where there is none, or it is another project's."""
+    import tomllib
+    from pathlib import Path
+
+    try:
+        text = (Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+        project = tomllib.loads(text)["project"]
+        return str(project["version"]) if project["name"] == "vidrestore" else "0"
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError):
+        return "0"
+
+
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            return version("vidrestore")
-        except PackageNotFoundError:  # run from a checkout that was never installed
-            return "0+checkout"
+        return _version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

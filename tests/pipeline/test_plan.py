@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
+import vidrestore
+from vidrestore.engine.catalog import Catalog
 from vidrestore.errors import DiskFullError, EmptyVideoError, VerificationError
+from vidrestore.media.output.mark_text import Mark, parse_mark
 from vidrestore.pipeline.machine import available_cores, load_average, peak_memory, processor_name, return_free_memory
 from vidrestore.pipeline.pipeline import Tally
 from vidrestore.pipeline.plan import Progress, check_space, clock, estimate_bytes, expected_frames, size_text
@@ -55,8 +59,17 @@ def test_words() -> None:
     assert [clock(s) for s in (0.2, 12.4, 185, 7384)] == ["1 s", "12 s", "3:05 min", "2:03:04 h"]
     assert [size_text(n) for n in (12, 1500, 2_600_000, 78_600_000_000)] == ["12 B", "2 KB", "3 MB", "78.6 GB"]
     assert Progress(30, 60, 2.0).fps == 15 and Progress(0, None, 0.0).fps == 0
-    assert marking(["a", "b"], []).endswith(": a, b.")
-    assert "Detail was invented by b: no evidence." in marking(["a", "b"], ["b"])
+
+
+def test_the_mark_names_versions_of_engines() -> None:
+    catalog = Catalog.find()
+    cards = [catalog.card("bicubic-x2"), catalog.card("night-fast")]
+    digest = hashlib.sha256((catalog.folder / "night-fast" / "weights.safetensors").read_bytes()).hexdigest()
+    mark = parse_mark(marking(cards))
+    assert mark == Mark(vidrestore.__version__, (("bicubic-x2", None), ("night-fast", digest[:8])), ("night-fast",), True)
+    told = f": bicubic-x2, night-fast ({digest[:8]}). Detail was invented by night-fast: no evidence."
+    assert marking(cards).endswith(told)
+    assert marking(cards[:1]).endswith(": bicubic-x2.")
 
 
 def test_as_many_frames_out_as_in() -> None:

@@ -14,6 +14,7 @@ from vidrestore.errors import EmptyVideoError, UsageError
 from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.media.input.probe import require_restorable
 from vidrestore.media.input.source import Source, open_source
+from vidrestore.media.output.mark_text import WEIGHTS_DIGITS, Mark
 from vidrestore.media.output.sink import SinkPlan, check_sink
 from vidrestore.pipeline.engines import EngineShelf, stages_after
 from vidrestore.pipeline.machine import available_cores
@@ -63,7 +64,7 @@ class Prepared:
     @property
     def comment(self) -> str:
         """What the output says of how it was made."""
-        return marking([card.id for card in self.engine.cards], self.invented)
+        return marking(self.engine.cards)
 
     @property
     def resumable(self) -> bool:
@@ -132,15 +133,14 @@ def prepare(
     engine = shelf.load(config.model_copy(update={"device": pick_device(config.device)}), engines_dir)
     config = settled(config, engine.cards)
     info = EngineStage(engine).open(media.video)
-    comment = marking([card.id for card in engine.cards], [card.id for card in engine.cards if card.generative])
-    sink = check_sink(output, media, info, config, overwrite, comment)
+    sink = check_sink(output, media, info, config, overwrite, marking(engine.cards))
     index = source.index(decode_options(config))
     if index is not None and not index:
         raise EmptyVideoError(f"{address} has not one picture in the part asked for.")
     return Prepared(address, source, output, config, engine, info, sink, index, engines_dir, overwrite)
 
 
-def marking(engines: list[str], invented: list[str]) -> str:
+def marking(cards: Sequence[Card]) -> str:
     """The comment written into the output, so that nobody takes a restored clip for evidence."""
-    text = f"Restored by vidrestore {vidrestore.__version__}: {', '.join(engines)}."
-    return f"{text} Detail was invented by {' and '.join(invented)}: no evidence." if invented else text
+    engines = tuple((card.id, card.sha256[:WEIGHTS_DIGITS] if card.sha256 else None) for card in cards)
+    return Mark(vidrestore.__version__, engines, tuple(card.id for card in cards if card.generative)).text

@@ -17,12 +17,14 @@ from vidrestore.errors import UnsupportedStreamError
 from vidrestore.media import VerifyReport
 from vidrestore.media.input.source import open_source
 from vidrestore.media.output.containers import FORMATS
-from vidrestore.media.output.mark import marked_packet, require_mark, y4m_word
+from vidrestore.media.output.mark import marked_packet, read_mark, read_marks, require_mark, y4m_word
+from vidrestore.media.output.mark_text import Mark, parse_mark
 from vidrestore.media.output.sink import check_sink, open_sink
 from vidrestore.media.proof.verify import compare
 
 BINARY = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
-COMMENT = "Restored by vidrestore 0.1.0: flare, day. Detail was invented by day: no evidence."
+FACTS = Mark("0.1.0", (("flare-fast", "6b11ecae"), ("identity", None), ("day-fast", "3d9fc792")), ("day-fast",))
+COMMENT = FACTS.text
 Make = Callable[..., Path]
 
 
@@ -97,9 +99,8 @@ def test_pictures_stay_as_they_are(tmp_path: Path, make_clip: Make, codec: str, 
                 for ready in bits.filter(packet):
                     changed = marked_packet(ready, kind, COMMENT) if marked else ready
                     assert (changed.pts, changed.dts, changed.duration) == (ready.pts, ready.dts, ready.duration)
-                    assert len(bytes(changed)) - len(bytes(ready)) in (
-                        (0,) if not ready.is_keyframe or not marked else range(99, 130)
-                    )
+                    added = range(len(COMMENT) + 16, len(COMMENT) + 40)  # an identity of 16 bytes, and headers
+                    assert len(bytes(changed)) - len(bytes(ready)) in (added if marked and ready.is_keyframe else (0,))
                     changed.stream = stream
                     here.mux(changed)
         out.seek(0)
@@ -163,8 +164,10 @@ def test_y4m(tmp_path: Path, make_clip: Make) -> None:
     report = write(source, target)
     first = target.read_bytes().split(b"\n")[0]
     assert b" XVIDRESTORE=" in first and len(first) < 128
-    found = mark_of(source, target)
-    assert "flare" in found and "day" in found and "invented" in found
+    assert parse_mark(mark_of(source, target)) == Mark(
+        "0.1.0", (("flare-fast", None), ("identity", None), ("day-fast", None)), (), made_up=True
+    )
+    assert any("has no room for the weights of the engines: it only names them" in notice for notice in report.notices)
     assert "rror" not in told("-v", "warning", "-i", target, "-f", "null", "-")
     with av.open(str(target)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 12
@@ -184,3 +187,71 @@ def test_a_header_line_of_y4m_has_room_for_so_much() -> None:
     assert "cannot say" in str(y4m_word(line + b"x" * 60, many)[1])
     with pytest.raises(UnsupportedStreamError, match="invented"):
         y4m_word(line + b"x" * 60, invented)
+    one = "Restored by vidrestore 0.1.0: flare-fast (6b11ecae)."
+    assert y4m_word(line, one) == (b" XVIDRESTORE=0.1.0:_flare-fast_(6b11ecae).", None)
+    word, notice = y4m_word(line, one + " Detail was invented by flare-fast: no evidence.")
+    assert word == b" XVIDRESTORE=0.1.0:flare-fast(6b11ecae);detail_invented" and notice is None
+    word, notice = y4m_word(line, COMMENT)
+    assert word == b" XVIDRESTORE=0.1.0:flare-fast,identity,day-fast;detail_invented" and "only names them" in str(notice)
+
+
+TEXTS = (
+    (COMMENT, FACTS),
+    (Mark("0.1.0+checkout", (("identity", None),)).text, Mark("0.1.0+checkout", (("identity", None),))),
+    (  # before marks named weights
+        "Restored by vidrestore 0+checkout: flare-fast, day-fast. Detail was invented by day-fast and night-fast: no evidence.",
+        Mark("0+checkout", (("flare-fast", None), ("day-fast", None)), ("day-fast", "night-fast")),
+    ),
+    ("Restored by vidrestore 0.1.0: flare.", Mark("0.1.0", (("flare", None),))),
+    # as y4m holds them
+    (
+        "Restored by vidrestore 0.1.0:flare-fast(6b11ecae),day-fast(3d9fc792);detail invented",
+        Mark("0.1.0", (("flare-fast", "6b11ecae"), ("day-fast", "3d9fc792")), (), made_up=True),
+    ),
+    ("Restored by vidrestore 0.1.0:a,b;detail invented", Mark("0.1.0", (("a", None), ("b", None)), (), made_up=True)),
+    ("Restored by vidrestore detail invented", Mark("", (), (), made_up=True)),
+    ("Restored by vidrestore 1", Mark("", ())),
+    ("Restored by vidrestore", Mark("", ())),
+    # behind words of others, or an older mark
+    (f"Holiday (2019): fun; {COMMENT}", FACTS),
+    (f"{COMMENT}; Restored by vidrestore 0.2.0: sr-x2-fast (ed899ee5).", Mark("0.2.0", (("sr-x2-fast", "ed899ee5"),))),
+)
+
+
+@pytest.mark.parametrize(("text", "facts"), TEXTS)
+def test_a_mark_is_read(text: str, facts: Mark) -> None:
+    assert parse_mark(text) == facts
+
+
+def test_a_mark_says_what_it_knows_and_no_more() -> None:
+    assert COMMENT == (
+        "Restored by vidrestore 0.1.0: flare-fast (6b11ecae), identity, day-fast (3d9fc792). "
+        "Detail was invented by day-fast: no evidence."
+    )
+    for _, facts in TEXTS:
+        assert parse_mark(facts.text) == facts
+    assert FACTS.made_up and not Mark("1.0", (("a", None),)).made_up
+    assert parse_mark("A comment by somebody else.") is None and parse_mark("") is None
+
+
+@pytest.mark.parametrize(
+    "name", ["a.mp4", "a.mov", "a.mkv", "a.webm", "a.avi", "a.ts", "a.m2ts", "a.hevc", "a.obu", "a.gif", "%d.png"]
+)
+def test_facts_come_back_from_every_format(tmp_path: Path, make_clip: Make, name: str) -> None:
+    target = tmp_path / "out" / name
+    target.parent.mkdir()
+    if "%" in name:
+        target.parent.rmdir()
+    write(make_clip(size=(64, 64)), target)
+    media = open_source(target if "%" not in name else target.parent).media
+    assert parse_mark(read_mark(media)) == FACTS
+
+
+def test_all_marks_of_a_clip_that_was_restored_twice(tmp_path: Path, make_clip: Make) -> None:
+    first, second = tmp_path / "1.mkv", tmp_path / "2.mkv"
+    later = Mark("0.1.0", (("sr-x2-fast", "ed899ee5"),))
+    write(make_clip(), first)
+    write(first, second, comment=later.text)
+    media = open_source(second).media
+    assert parse_mark(read_mark(media)) == later
+    assert read_marks(media) == f"{COMMENT}; {later.text}"

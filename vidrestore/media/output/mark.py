@@ -26,22 +26,23 @@ from vidrestore.errors import UnsupportedStreamError
 from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.media.input.probe import open_input
 from vidrestore.media.output.containers import Container
+from vidrestore.media.output.mark_text import MARK, Mark, parse_mark
 from vidrestore.media.passthrough.packets import coded_packet
 
 __all__ = [
     "MARK",
+    "Mark",
     "gif_with_comment",
     "held_in_stream",
     "image_with_comment",
     "invents",
     "marked_packet",
+    "parse_mark",
     "read_mark",
+    "read_marks",
     "require_mark",
     "y4m_word",
 ]
-
-MARK = "Restored by vidrestore"
-"""How the mark begins, wherever it is."""
 
 _IDENTITY = bytes.fromhex("7cb3f6e1d5a94c2e9b8a56fd13c7e4af")
 """Tells our user data from others'; without a zero byte, so that nothing has to be escaped."""
@@ -52,6 +53,7 @@ _SLICES = {"h264": lambda kind: 1 <= kind & 31 <= 5, "hevc": lambda kind: kind >
 _Y4M_WORD = "XVIDRESTORE"
 _Y4M_LINE = 128
 """Bytes of the longest header that FFmpeg reads."""
+_Y4M_CUT = "The header of y4m has no room for the"
 _LONGEST_NAME = 200
 """Bytes of a service's name: it shares 255 with its provider's."""
 
@@ -225,11 +227,13 @@ def y4m_word(line: bytes, comment: str) -> tuple[bytes, str | None]:
     first = told.split(". ")[0].rstrip(".")
     short = first.replace(" ", "") + (";detail_invented" if invents(comment) else "")
     bare = "detail_invented" if invents(comment) else "1"
-    for words in (told.replace(" ", "_"), short, bare):
+    names = re.sub(r"\([0-9a-f]+\)", "", short)
+    for words in (told.replace(" ", "_"), short, names, bare):
         word = f" {_Y4M_WORD}={words}".encode("ascii")
         if len(line) + len(word) <= _Y4M_LINE:
-            cut = "The header of y4m has no room for the names of the engines: it only says that the pictures were restored."
-            return word, cut if words is bare else None
+            if words == bare:
+                return word, f"{_Y4M_CUT} names of the engines: it only says that the pictures were restored."
+            return word, f"{_Y4M_CUT} weights of the engines: it only names them." if words == names != short else None
     return b"", _without("The header of this y4m stream", comment, "Write to .mkv or .mp4.")
 
 
@@ -237,15 +241,30 @@ def y4m_word(line: bytes, comment: str) -> tuple[bytes, str | None]:
 
 
 def read_mark(media: MediaInfo) -> str:
-    """The mark that a file carries, wherever its format has a place for it; empty: none."""
+    """The mark that a file carries, wherever its format has a place for it; the last of several; empty: none.
+
+    `parse_mark` tells what it says.
+    """
+    words = _words(media)
+    start = words.rfind(MARK)
+    return words[start:] if start >= 0 else ""
+
+
+def read_marks(media: MediaInfo) -> str:
+    """All marks that a file carries, the oldest first, of pictures that were restored more than once; empty: none."""
+    words = _words(media)
+    start = words.find(MARK)
+    return words[start:] if start >= 0 else ""
+
+
+def _words(media: MediaInfo) -> str:
     words = next((value for key, value in media.metadata.items() if key.lower() == "comment"), "")
     if MARK not in words:
         try:
             words = next((text for text in _texts(media) if text), "")
         except (OSError, av.error.FFmpegError, ValueError, IndexError):
             words = ""
-    start = words.rfind(MARK)
-    return words[start:] if start >= 0 else ""
+    return words
 
 
 def _texts(media: MediaInfo) -> Iterator[str]:

@@ -109,7 +109,7 @@ def make_key(
 
 def _program() -> str:
     """vidrestore's version; of a checkout, whose version says nothing, its modules too."""
-    if not vidrestore.__version__.startswith("0+"):
+    if not vidrestore.__version__.endswith(vidrestore.CHECKOUT):
         return vidrestore.__version__
     root = Path(vidrestore.__file__).parent
     whole = hashlib.sha256()
