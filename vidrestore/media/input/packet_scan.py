@@ -29,6 +29,8 @@ class PacketScan:
     """Of all pictures that are shown, rising, in ticks; None where a packet has none."""
     doubt: str | None
     """Why pictures might differ if the file was entered in the middle, without a full stop; None: they are the same."""
+    keys: tuple[int, ...] = ()
+    """Of those of `pts` that the container marks as key pictures, rising: from there decoding is cheap."""
 
 
 def scan_packets(media: MediaInfo) -> PacketScan:
@@ -63,6 +65,7 @@ def _scanned(key: _Key) -> PacketScan:
         doubt = _doubt_of(media)
         check = EntryCheck(doubt) if doubt else entry_check(stream)
         stamps: list[int] = []
+        keys: list[int] = []
         try:
             for packet in container.demux(stream):
                 if not packet.size:
@@ -76,9 +79,11 @@ def _scanned(key: _Key) -> PacketScan:
                 if packet.pts is None:
                     return PacketScan(None, "its packets have no timestamps")
                 stamps.append(packet.pts)
+                if packet.is_keyframe:
+                    keys.append(packet.pts)
         except av.error.FFmpegError:
             check.doubt = "the file cannot be read to its end"  # the decoder will say where it is damaged
-    return PacketScan(tuple(sorted(stamps)), check.doubt or _doubt_of_times(stamps, check, media))
+    return PacketScan(tuple(sorted(stamps)), check.doubt or _doubt_of_times(stamps, check, media), tuple(sorted(keys)))
 
 
 def _is_odd(packet: av.Packet[av.VideoStream]) -> bool:

@@ -27,7 +27,7 @@ from vidrestore.media.proof.inventory import Inventory, Timeline, container_of, 
 from vidrestore.media.proof.promise import Promise, promise_of_run, promise_of_source
 from vidrestore.types import ColorSpec, StreamInfo
 
-__all__ = ["Finding", "StreamCheck", "VerifyReport", "compare", "verify"]
+__all__ = ["Finding", "StreamCheck", "VerifyReport", "compare", "own_limits", "verify"]
 
 Stamps: TypeAlias = "Sequence[tuple[int, Fraction]] | tuple[array[int], Fraction]"
 
@@ -69,7 +69,7 @@ def verify(
     """
     pictures = _timeline(expected_pts, last_duration)
     try:
-        written = probe(target, limits=_of_own_file(source.limits))
+        written = probe(target, limits=own_limits(source.limits))
         places = _written_places(written, copied)
         found = take_inventory(written, written=True)
     except (VerificationError, MemoryError):
@@ -96,7 +96,7 @@ def verify(
     return replace(report, notices=(*notices, *heard))
 
 
-def _of_own_file(limits: LimitsConfig) -> LimitsConfig:
+def own_limits(limits: LimitsConfig) -> LimitsConfig:
     """Limits are for files of others: what was allowed in may be written, larger for an engine, at another clock's rate."""
     none = {"pixels": (1 << 31) - 1, "frame_rate": float("inf"), "streams": 1 << 16, "metadata_bytes": 1 << 31}
     return limits.model_copy(update=none)
