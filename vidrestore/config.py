@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,6 +15,7 @@ from vidrestore.errors import ConfigError, UsageError
 __all__ = [
     "DEFAULT_CRF",
     "DEFAULT_ENCODER_PRESET",
+    "TASK_BLENDING",
     "Blending",
     "Codec",
     "Damage",
@@ -35,7 +37,7 @@ Tier = Literal["auto", "fast", "best"]
 Device = Literal["auto", "cpu", "cuda"]
 Codec = Literal["h264", "hevc", "av1", "vp9", "prores", "ffv1"]
 Damage = Literal["stop", "conceal"]
-Blending = Literal["auto", "full", "coarse"]
+Blending = Literal["auto", "maps", "coarse", "full", "maps+coarse", "maps+full"]
 
 
 class Settings(BaseModel):
@@ -53,28 +55,75 @@ class Rectangle(Settings):
     height: int = Field(ge=1)
 
 
+class TaskBlending(NamedTuple):
+    """How strongly the picture that a task leaves is blended."""
+
+    strength: float
+    detail: float
+
+
+TASK_BLENDING = {
+    "flare": TaskBlending(0.7, 0.5),
+    "day": TaskBlending(0.7, 0.5),
+    "night": TaskBlending(0.7, 0.5),
+    "sr": TaskBlending(0.4, 0.25),
+}
+"""What `strength = None` and `detail = None` mean: light and colour of flare, day and night strongly; what sr draws, lightly."""
+
+
+def _by_task(field: str) -> str:
+    """`flare, day, night 0.7, sr 0.4`, for the documentation."""
+    tasks: dict[float, list[str]] = {}
+    for task, blending in TASK_BLENDING.items():
+        tasks.setdefault(getattr(blending, field), []).append(task)
+    return "; ".join(f"{', '.join(names)} {value:g}" for value, names in tasks.items())
+
+
 class TemporalConfig(Settings):
-    """Blending over time: a motion-compensated average over a finite window."""
+    """Steadying over time, along the motion and over a finite window: of what engines do to a frame, and of the pictures."""
 
     enabled: bool = Field(default=True, description="false: frames leave as the engines made them")
     method: Blending = Field(
         default="auto",
-        description="full: at full size; coarse: only what is coarser than 4 pixels, at a tenth of the cost; "
-        "auto: coarse where all engines are of tier fast",
+        description="maps: what flare, day and night are about to do is averaged before it is done, which moves no pixel; "
+        "full: pictures are averaged at full size; coarse: what is coarser than 4 pixels is, at a tenth of the cost, and noise "
+        "where nothing moves; auto: maps, then coarse where all engines are of tier fast, else full",
     )
     radius: int = Field(default=2, ge=1, le=4, description="frames looked at before and after")
-    strength: float = Field(
-        default=0.7, ge=0, le=1, description="weight of a perfectly matching neighbour; the frame itself has 1"
+    strength: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="weight of a perfectly matching neighbour; the frame itself has 1. None: 1 for maps; for pictures by task: "
+        + _by_task("strength"),
     )
     tolerance: float = Field(
         default=10.0, gt=0, le=64, description="difference (8-bit levels) at which a neighbour's weight has fallen to exp(-1/2)"
     )
-    detail: float = Field(
-        default=0.5, ge=0, le=1, description="share of the blending that fine detail gets where the picture moves"
+    detail: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="share of the blending that fine detail gets where the picture moves. None: by task: " + _by_task("detail"),
     )
     cut_threshold: float = Field(
         default=18.0, gt=0, description="scene-cut score (0 the same, about 50 unrelated) above which a new shot begins"
     )
+
+    @property
+    def map_strength(self) -> float:
+        """Of maps: they hold light and colour only, and are steadied as far as they go."""
+        return 1.0 if self.strength is None else self.strength
+
+    def for_tasks(self, tasks: Iterable[str]) -> TemporalConfig:
+        """The same with `strength` and `detail` settled for pictures that these tasks leave.
+
+        In a chain the strongest task decides about light and colour, the most careful one about detail.
+        """
+        known = [TASK_BLENDING[task] for task in tasks if task in TASK_BLENDING] or [TASK_BLENDING["day"]]
+        strength = max(task.strength for task in known) if self.strength is None else self.strength
+        detail = min(task.detail for task in known) if self.detail is None else self.detail
+        return self.model_copy(update={"strength": strength, "detail": detail})
 
 
 DEFAULT_CRF: dict[str, int] = {"h264": 18, "hevc": 20, "av1": 28, "vp9": 24}

@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 
 from tests.temporal.shots import TIME_BASE, drive, frames, noisy, pictures, texture
-from vidrestore.config import TemporalConfig
 from vidrestore.kernels import steady
 from vidrestore.metrics.flow import FlowEstimator
 from vidrestore.metrics.flow import visible as slow_visible
 from vidrestore.metrics.sharpness import edge_gain
 from vidrestore.temporal.blend import TemporalBlend
 from vidrestore.temporal.coarse import CoarseBlend, block_side
-from vidrestore.temporal.method import make_blend, method_of
 from vidrestore.temporal.motion import BOUNDARY, Motion, chain
 from vidrestore.types import Frame
 
@@ -125,12 +123,3 @@ def test_a_flow_does_not_depend_on_earlier_ones() -> None:
 
 def test_the_block_keeps_the_small_picture_small() -> None:
     assert [block_side(h, w) for h, w in ((720, 1280), (1080, 1920), (2160, 3840), (1920, 1080), (48, 64))] == [4, 4, 8, 4, 4]
-
-
-def test_the_method_follows_the_tiers() -> None:
-    auto = TemporalConfig()
-    assert method_of(auto, ["fast", "fast"]) == "coarse"
-    assert method_of(auto, ["fast", "best"]) == method_of(auto, []) == "full"
-    assert method_of(TemporalConfig(method="full"), ["fast"]) == "full"
-    assert isinstance(make_blend(TemporalConfig(method="coarse"), ["best"]), CoarseBlend)
-    assert isinstance(make_blend(auto, ["best"]), TemporalBlend)

@@ -7,7 +7,8 @@ integers; the rest goes through floats.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -17,12 +18,14 @@ from torch import Tensor
 from vidrestore.config import Rectangle
 from vidrestore.engine.card import Card
 from vidrestore.engine.catalog import Catalog
-from vidrestore.engine.passes import Clock, EnlargePass, MapPass, Picture, Step, as_floats, as_integers, plan_passes
+from vidrestore.engine.passes import Clock, EnlargePass, MapPass, Observed, Picture, Step, as_floats, as_integers, plan_passes
 from vidrestore.engine.processing import enlarge, from_frames, to_frames
+from vidrestore.engine.stream import Held, Steadier, restored_stream
 from vidrestore.engine.tiling import smallest_tile
 from vidrestore.errors import InvalidCardError, MediaError, UsageError
+from vidrestore.models.pixel_maps import PixelMaps
 from vidrestore.runtimes import pick_device, runtime_class
-from vidrestore.types import StreamInfo
+from vidrestore.types import Batch, Frame, StreamInfo
 
 __all__ = ["FusedEngine"]
 
@@ -159,19 +162,105 @@ class FusedEngine:
             self._restore_frame(np.ascontiguousarray(source.numpy()), target.numpy())
         return out
 
+    @property
+    def map_passes(self) -> int:
+        """How many times on its way a frame is done to what maps say: what `stream` can steady."""
+        return sum(isinstance(step, MapPass) for step in self._passes)
+
+    def stream(
+        self,
+        batches: Iterable[Batch],
+        steadier: Steadier,
+        distance: Callable[[Frame], int | None] = lambda frame: 0,
+        keep: int = 0,
+        guard: Callable[[Frame], AbstractContextManager[None]] = lambda frame: nullcontext(),
+    ) -> Iterator[Frame]:
+        """Restore a stream of one run of frames with maps that are steadied over time.
+
+        Args:
+            batches: as for `restore`; each may be written over when the next one is asked for.
+            steadier: what steadies maps.
+            distance: how far a frame lies outside the part whose results are wanted, in frames; None: it is padding.
+            keep: up to which distance results are wanted all the same.
+            guard: entered, with a frame, around all work on that frame.
+
+        Yields:
+            The frames within `keep`, in order, each as `restore` gives it; held back by `steadier.halo` frames a pass with
+            maps. What a frame becomes depends on as many frames before and after it, and on no others.
+        """
+        return restored_stream(self, self._passes, batches, steadier, distance, keep, guard)
+
+    # What `stream` has done to single frames: see engine/stream.py -------------------------------------
+
+    @torch.inference_mode()
+    def enter(self, batch: Batch, distance: Callable[[Frame], int | None]) -> list[Held]:
+        """The batch's frames, copied, on the engine's device."""
+        held = []
+        if self.device != "cpu":
+            pictures = batch.data.to(self.device, memory_format=torch.channels_last)
+            for frame, picture in zip(batch.frames, pictures.split(1), strict=False):
+                held.append(Held(frame, distance(frame), picture, picture))
+            return held
+        for frame, data in zip(batch.frames, batch.data.permute(0, 2, 3, 1), strict=False):
+            source = data.numpy().copy()
+            shape = (source.shape[0] * self.scale, source.shape[1] * self.scale, 3)
+            held.append(Held(frame, distance(frame), source, source, np.empty(shape, source.dtype)))
+        return held
+
+    @torch.inference_mode()
+    def look(self, step: MapPass, group: Sequence[Held]) -> list[Observed]:
+        """What the networks of a pass want done to frames; on a GPU they look at all of them at once."""
+        if self.device == "cpu":
+            return [observed for held in group for observed in step.observe(held.picture, self._clock)]
+        return step.observe(torch.cat([_floats(held.picture) for held in group]), self._clock)
+
+    @torch.inference_mode()
+    def advance(self, place: int, held: Held, layers: Sequence[PixelMaps] | None) -> Picture:
+        """A frame through a pass; `layers`: what a pass with maps is to do."""
+        step = self._passes[place]
+        out = self._out_of(place, held.source, held.target) if self.device == "cpu" else None
+        picture = held.picture if self.device == "cpu" else _floats(held.picture)
+        if layers is not None and isinstance(step, MapPass):
+            return step.carry_out(picture, layers, self._clock, out, self._strength_within)
+        return step.apply(picture, self._clock, out, self._strength_within)
+
+    @torch.inference_mode()
+    def leave(self, held: Held) -> NDArray[np.integer]:
+        """The frame as integers (3, scale * H, scale * W), on the host."""
+        if self.device == "cpu":
+            self._finish(held.source, held.picture, held.target)
+            return held.target.transpose(2, 0, 1)  # type: ignore[no-any-return]
+        restored = self._finish_on_device(_floats(held.source), _floats(held.picture), held.source.dtype)
+        return restored[0].permute(1, 2, 0).cpu().numpy().transpose(2, 0, 1)
+
     def _restore_frame(self, frame: NDArray[np.integer], target: NDArray[np.integer]) -> None:
         """One frame (H, W, 3) on the CPU, into `target`."""
         picture: Picture = frame
-        within = len(self._passes) == 1 and self._passes[0].mixes  # the only pass mixes with its source itself
-        mixing = self.strength < 1.0 and not within
         for place, step in enumerate(self._passes):
-            last = place == len(self._passes) - 1
-            out = target if last and not mixing else None
-            if place == 0 and not last and isinstance(step, MapPass) and isinstance(self._passes[1], EnlargePass):
-                out = np.empty_like(frame)  # one kernel hands to the next what it will write: levels of the frame's own type
-            picture = step.apply(picture, self._clock, out, self.strength if within else 1.0)
+            picture = step.apply(picture, self._clock, self._out_of(place, frame, target), self._strength_within)
+        self._finish(frame, picture, target)
+
+    @property
+    def _within(self) -> bool:
+        """Whether the only pass mixes with its source itself."""
+        return len(self._passes) == 1 and self._passes[0].mixes
+
+    @property
+    def _strength_within(self) -> float:
+        return self.strength if self._within else 1.0
+
+    def _out_of(self, place: int, frame: NDArray[np.integer], target: NDArray[np.integer]) -> NDArray[np.integer] | None:
+        """Where a pass is to write: the last one into `target`, unless its result is to be mixed with the source."""
+        if place == len(self._passes) - 1:
+            return target if self.strength == 1.0 or self._within else None
+        if place == 0 and isinstance(self._passes[0], MapPass) and isinstance(self._passes[1], EnlargePass):
+            return np.empty_like(frame)  # one kernel hands to the next what it will write: levels of the frame's own type
+        return None
+
+    def _finish(self, frame: NDArray[np.integer], picture: Picture, target: NDArray[np.integer]) -> None:
+        """What the last pass left, mixed with the source, as integers, in `target`, with what is protected."""
         with self._clock.counting("other"):
-            if mixing:
+            if self.strength < 1.0 and not self._within:
                 original = enlarge(as_floats(frame), self.scale)
                 picture = torch.lerp(original, as_floats(picture).clamp(0, 1), self.strength)
             if picture is not target:
@@ -194,6 +283,10 @@ class FusedEngine:
         picture: Picture = source
         for step in self._passes:
             picture = step.apply(picture, self._clock)
+        return self._finish_on_device(source, picture, frames.dtype)
+
+    def _finish_on_device(self, source: Tensor, picture: Picture, dtype: torch.dtype) -> Tensor:
+        """What the last pass left, mixed with the source, as integers, with what is protected."""
         picture = as_floats(picture).contiguous(memory_format=torch.channels_last)
         if self.strength < 1.0 or self.protect:
             original = enlarge(source, self.scale)
@@ -202,13 +295,18 @@ class FusedEngine:
                 rows = slice(box.y * self.scale, (box.y + box.height) * self.scale)
                 columns = slice(box.x * self.scale, (box.x + box.width) * self.scale)
                 picture[..., rows, columns] = original[..., rows, columns]
-        return to_frames(picture.clone() if picture is source else picture, frames.dtype)
+        return to_frames(picture.clone() if picture is source else picture, dtype)
 
     def close(self) -> None:
         """Give the networks' memory back."""
         for step in self._steps:
             step.runtime.close()
         self._steps, self._passes = [], []
+
+
+def _floats(picture: Picture) -> Tensor:
+    """Frames on a device, (N, 3, H, W), as floats 0..1."""
+    return from_frames(picture) if isinstance(picture, Tensor) and not picture.is_floating_point() else as_floats(picture)
 
 
 def _precision(card: Card, wanted: str, native: str) -> str:

@@ -35,6 +35,7 @@ __all__ = [
     "EnlargePass",
     "MapPass",
     "NetworkPass",
+    "Observed",
     "Pass",
     "Picture",
     "Step",
@@ -55,6 +56,16 @@ class Step:
     card: Card
     network: RestorationNetwork
     runtime: Runtime
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What was seen of a frame that is not restored yet."""
+
+    layers: tuple[PixelMaps, ...]
+    """What the networks want done to it, on the CPU."""
+    view: NDArray[np.float32]
+    """(3, h, w), code values 0..1: the largest thumbnail that they saw."""
 
 
 class Clock:
@@ -150,15 +161,59 @@ class MapPass(Pass):
         self.takes_integers = self.mixes = on_integers
 
     def apply(self, picture: Picture, clock: Clock, out: NDArray[np.integer] | None = None, strength: float = 1.0) -> Picture:
+        layers, _ = self._look(picture, clock)
+        return self._carry_out(picture, layers, clock, out, strength)
+
+    def observe(self, picture: Picture, clock: Clock) -> list[Observed]:
+        """Only look: what the networks want done to each frame, so that it may be steadied before `carry_out` does it.
+
+        Args:
+            picture: a frame of integers, or N of floats.
+            clock: is told where the time goes.
+
+        Returns:
+            What was seen of each of the N.
+        """
+        layers, view = self._look(picture, clock)
+        with clock.counting("network"):  # from a GPU: some hundred kilobytes
+            views = view.cpu().numpy()
+            return [Observed(tuple(maps.of(n).to("cpu") for maps in layers), views[n]) for n in range(len(views))]
+
+    def carry_out(
+        self,
+        picture: Picture,
+        layers: Sequence[PixelMaps],
+        clock: Clock,
+        out: NDArray[np.integer] | None = None,
+        strength: float = 1.0,
+    ) -> Picture:
+        """Do to a frame what layers from `observe` say, as `apply` does."""
+        if isinstance(picture, Tensor):
+            layers = [maps.to(picture.device) for maps in layers]
+        return self._carry_out(picture, layers, clock, out, strength)
+
+    def _look(self, picture: Picture, clock: Clock) -> tuple[list[PixelMaps], Tensor]:
+        """What to do, and the largest thumbnail's colours, (N, 3, h, w)."""
         if not self.takes_integers:
-            return self._apply_floats(as_floats(picture), clock)
-        from vidrestore.kernels.pixel_maps import restore_pixels
+            floats = as_floats(picture)
+            with clock.counting("network"):
+                return self._predict(lambda side, grain: _made(make_thumbnail(floats, side, grain)))
         from vidrestore.kernels.thumbnail import make_thumbnail_of
 
         with clock.counting("other"):
             frame = as_integers(picture, np.dtype(np.uint16))
         with clock.counting("network"):
-            layers = self._predict(lambda side, grain: torch.from_numpy(make_thumbnail_of(frame, side, grain)).unsqueeze(0))
+            return self._predict(lambda side, grain: torch.from_numpy(make_thumbnail_of(frame, side, grain)).unsqueeze(0))
+
+    def _carry_out(
+        self, picture: Picture, layers: Sequence[PixelMaps], clock: Clock, out: NDArray[np.integer] | None, strength: float
+    ) -> Picture:
+        if not self.takes_integers:
+            return self._apply_floats(as_floats(picture), layers, clock)
+        from vidrestore.kernels.pixel_maps import restore_pixels
+
+        with clock.counting("other"):
+            frame = as_integers(picture, np.dtype(np.uint16))
         with clock.counting("kernel"):
             source = frame
             for place, maps in enumerate(layers):
@@ -171,9 +226,7 @@ class MapPass(Pass):
                 as_integers(mixture, frame.dtype, frame)
         return frame
 
-    def _apply_floats(self, picture: Tensor, clock: Clock) -> Tensor:
-        with clock.counting("network"):
-            layers = self._predict(lambda side, grain: _made(make_thumbnail(picture, side, grain)))
+    def _apply_floats(self, picture: Tensor, layers: Sequence[PixelMaps], clock: Clock) -> Tensor:
         with clock.counting("kernel"):
             for maps in layers:
                 halo = 1 if maps.noise is not None else 0
@@ -185,8 +238,8 @@ class MapPass(Pass):
                 picture = run_tiled(run, picture, tile=self.tile_size, halo=2 * halo, multiple=1, scale=1)
         return picture
 
-    def _predict(self, thumbnail_of: Callable[[int, bool], Tensor]) -> list[PixelMaps]:
-        """What to do, in as few layers as it can be done."""
+    def _predict(self, thumbnail_of: Callable[[int, bool], Tensor]) -> tuple[list[PixelMaps], Tensor]:
+        """What to do, in as few layers as it can be done, and the largest thumbnail's colours."""
         networks = [step.network for step in self.steps if isinstance(step.network, MapNetwork)]
         grained = {network.thumbnail_size for network in networks if network.wants_grain}
         small = {side: thumbnail_of(side, side in grained) for side in {network.thumbnail_size for network in networks}}
@@ -198,7 +251,7 @@ class MapPass(Pass):
                 colours = apply_maps(colours, maps).clamp(0, 1)
             maps = step.runtime.maps(torch.cat([colours, seen[:, 3:]], dim=1) if network.wants_grain else colours)
             layers = merge_maps([*layers, maps])
-        return layers
+        return layers, small[max(small)][:, :3]
 
 
 class EnlargePass(Pass):

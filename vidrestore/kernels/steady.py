@@ -12,7 +12,20 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-__all__ = ["add_enlarged", "calm_detail", "chain", "differ", "gather", "grey", "mean_of", "reduce_blocks", "visible"]
+__all__ = [
+    "add_enlarged",
+    "add_moved",
+    "agreement",
+    "calm_detail",
+    "chain",
+    "differ",
+    "gather",
+    "grey",
+    "mean_of",
+    "reduce_blocks",
+    "settle",
+    "visible",
+]
 
 _FAST: dict[str, Any] = {
     "nogil": True,
@@ -189,6 +202,63 @@ def gather(difference, signed, plain, trust, table, noise_cap, fine_share, total
             weights[y, x] += weight
             for c in range(channels):
                 total[y, x, c] += weight * difference[y, x, c]
+
+
+@njit(**_FAST)
+def agreement(signed, trust, table, weight):  # type: ignore[no-untyped-def]
+    """What a neighbour's word is worth: `table` of the largest difference over the channels, times trust.
+
+    Args:
+        signed: neighbour minus frame, (h, w, C) float32, 8-bit levels.
+        trust: (h, w) uint8.
+        table: see `gather`.
+        weight: (h, w) float32, written to.
+    """
+    height, width, channels = signed.shape
+    last = table.size - 1
+    for y in range(height):
+        for x in range(width):
+            mismatch = np.float32(0.0)
+            for c in range(channels):
+                mismatch = max(mismatch, abs(signed[y, x, c]))
+            place = min(int(mismatch * np.float32(NOISE_STEP) + HALF), last)
+            weight[y, x] = table[place] * (np.float32(trust[y, x]) * np.float32(1.0 / 255.0))
+
+
+@njit(**_FAST)
+def add_moved(cells, own, flow, weight, total, weights):  # type: ignore[no-untyped-def]
+    """Add one neighbour's map, seen from the frame along the flow, as a weighted difference to the frame's own.
+
+    Args:
+        cells, own: (C, h, w) float32: the neighbour's map and the frame's.
+        flow: (h, w, 2) float32, cells, from the frame to the neighbour.
+        weight: (h, w) float32.
+        total: (C, h, w) float32, added to.
+        weights: (h, w) float32, added to.
+    """
+    channels, height, width = cells.shape
+    for y in range(height):
+        for x in range(width):
+            part = weight[y, x]
+            if part <= np.float32(0.0):
+                continue
+            x0, x1, fx = _place(np.float32(x) + flow[y, x, 0], width - 1)
+            y0, y1, fy = _place(np.float32(y) + flow[y, x, 1], height - 1)
+            weights[y, x] += part
+            for c in range(channels):
+                top = cells[c, y0, x0] + fx * (cells[c, y0, x1] - cells[c, y0, x0])
+                bottom = cells[c, y1, x0] + fx * (cells[c, y1, x1] - cells[c, y1, x0])
+                total[c, y, x] += part * (top + fy * (bottom - top) - own[c, y, x])
+
+
+@njit(**_FAST)
+def settle(own, total, weights):  # type: ignore[no-untyped-def]
+    """`own` + `total` / (1 + `weights`) into `total`: the frame's own map has weight 1."""
+    channels, height, width = own.shape
+    for c in range(channels):
+        for y in range(height):
+            for x in range(width):
+                total[c, y, x] = own[c, y, x] + total[c, y, x] / (ONE + weights[y, x])
 
 
 @njit(**_FAST)

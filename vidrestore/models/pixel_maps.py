@@ -13,6 +13,7 @@ than the threshold have no part in it, so that no edge above the noise is smeare
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +48,17 @@ class PixelMaps:
     """(N, 12, h, w) float32: the rows of a 3x4 matrix, applied to the square root of the code values 0..1."""
     noise: Tensor | None = None
     """(N, 1, h, w) float32, 0 or more: threshold of the sigma filter, in square roots of code values. Needs `affine`."""
+
+    def of(self, frame: int) -> PixelMaps:
+        """Those of one frame, N = 1, contiguous."""
+        return self._each(lambda values: values[frame : frame + 1].contiguous())
+
+    def to(self, device: str | torch.device) -> PixelMaps:
+        """The same on a device."""
+        return self._each(lambda values: values.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> PixelMaps:
+        return PixelMaps(*(None if values is None else change(values) for values in (self.flare, self.affine, self.noise)))
 
 
 class MapNetwork(RestorationNetwork):

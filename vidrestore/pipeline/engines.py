@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vidrestore.config import RunConfig
 from vidrestore.engine.card import Card
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.fused import FusedEngine
-from vidrestore.pipeline.stages import KeepRectangles, Stage
-from vidrestore.temporal.method import make_blend
+from vidrestore.pipeline.stages import EngineStage, KeepRectangles, Stage, SteadyEngineStage
+from vidrestore.temporal.method import Ways, make_blend, ways_of
+from vidrestore.types import Frame
 
-__all__ = ["EngineShelf", "blends", "card_digest", "halo_of", "stages_after"]
+__all__ = ["EngineShelf", "blends", "card_digest", "engine_stage", "halo_of", "stages_after"]
 
 
 class EngineShelf:
@@ -63,15 +64,46 @@ def card_digest(card: Card) -> str:
 
 def blends(config: RunConfig, cards: Sequence[Card]) -> bool:
     """Blending steadies what engines changed. Where nothing is restored, the picture is not touched."""
-    restores = any(card.task != "baseline" for card in cards)
-    return config.temporal.enabled and config.temporal.strength > 0 and restores and config.strength > 0
+    return config.temporal.enabled and config.temporal.strength != 0 and bool(_restoring(cards)) and config.strength > 0
+
+
+def _restoring(cards: Sequence[Card]) -> list[Card]:
+    return [card for card in cards if card.task != "baseline"]
+
+
+def _ways(config: RunConfig, engine: FusedEngine) -> Ways:
+    """What is blended of what these engines leave."""
+    if not blends(config, engine.cards):
+        return Ways(False, "")
+    ways = ways_of(config.temporal, [card.tier for card in _restoring(engine.cards)])
+    return ways._replace(maps=ways.maps and engine.map_passes > 0)
+
+
+def engine_stage(
+    config: RunConfig, engine: FusedEngine, distance: Callable[[Frame], int | None] = lambda frame: 0
+) -> EngineStage:
+    """The engines as a stage, which steadies their maps where the settings and the engines have it.
+
+    Args:
+        config: the settings.
+        engine: what restores.
+        distance: how far a frame lies outside its segment's core; None: it is padding.
+    """
+    if not _ways(config, engine).maps:
+        return EngineStage(engine)
+    from vidrestore.temporal.maps import MapSteadier  # loads compiled kernels
+
+    return SteadyEngineStage(engine, MapSteadier(config.temporal), distance, _halo_behind(config, engine))
 
 
 def stages_after(config: RunConfig, engine: FusedEngine) -> list[Stage]:
     """The stages behind the engines: blending, which keeps off what is protected."""
-    if not blends(config, engine.cards):
+    if not _ways(config, engine).pictures:
         return []
-    blend: Stage = make_blend(config.temporal, [card.tier for card in engine.cards if card.task != "baseline"])
+    cards = _restoring(engine.cards)
+    blend: Stage | None = make_blend(config.temporal, [card.tier for card in cards], [card.task for card in cards])
+    if blend is None:
+        return []
     if not config.protect:
         return [blend]
     scaled = [
@@ -81,6 +113,12 @@ def stages_after(config: RunConfig, engine: FusedEngine) -> list[Stage]:
     return [KeepRectangles(blend, scaled)]
 
 
-def halo_of(config: RunConfig, cards: Sequence[Card]) -> int:
-    """Pictures before and after a segment that its result depends on; --cfr has to know when the next one is due."""
-    return max(config.temporal.radius if blends(config, cards) else 0, int(config.cfr))
+def halo_of(config: RunConfig, engine: FusedEngine) -> int:
+    """Pictures before and after a segment that its result depends on."""
+    passes = engine.map_passes if _ways(config, engine).maps else 0
+    return _halo_behind(config, engine) + config.temporal.radius * passes
+
+
+def _halo_behind(config: RunConfig, engine: FusedEngine) -> int:
+    """How many of those have to be restored: the blending looks at them, and --cfr has to know when the next one is due."""
+    return max(config.temporal.radius if _ways(config, engine).pictures else 0, int(config.cfr))

@@ -16,7 +16,7 @@ from vidrestore.media.input.probe import require_restorable
 from vidrestore.media.input.source import Source, open_source
 from vidrestore.media.output.mark_text import WEIGHTS_DIGITS, Mark
 from vidrestore.media.output.sink import SinkPlan, check_sink
-from vidrestore.pipeline.engines import EngineShelf, stages_after
+from vidrestore.pipeline.engines import EngineShelf, engine_stage, stages_after
 from vidrestore.pipeline.machine import available_cores
 from vidrestore.pipeline.segment_runner import decode_options
 from vidrestore.pipeline.stages import EngineStage, Stage
@@ -79,7 +79,7 @@ class Prepared:
 
     def stages(self) -> tuple[EngineStage, list[Stage]]:
         """The engines and what comes behind them, opened."""
-        engine, after = EngineStage(self.engine), stages_after(self.config, self.engine)
+        engine, after = engine_stage(self.config, self.engine), stages_after(self.config, self.engine)
         info = engine.open(self.media.video)
         for stage in after:
             info = stage.open(info)

@@ -25,6 +25,8 @@ class SegmentFrame(Frame):
 
     segment: int = 0
     place: Place = "core"
+    distance: int = 0
+    """Pictures between it and the core, and one more; 0 inside."""
 
 
 class SegmentFeed:
@@ -107,7 +109,7 @@ class SegmentFeed:
             for frame in self._window(segment):
                 if self._stopping() and self._abandon(segment.number):
                     return
-                yield _marked(frame, segment.number, _place(frame.index, segment))
+                yield _marked(frame, segment.number, _place(frame.index, segment), _distance(frame.index, segment))
                 given += 1
             if frame is None:
                 return
@@ -179,7 +181,11 @@ def _place(index: int, segment: Segment) -> Place:
     return "core" if index < segment.first + segment.count else "after"
 
 
-def _marked(frame: Frame, segment: int, place: Place) -> SegmentFrame:
+def _distance(index: int, segment: Segment) -> int:
+    return max(segment.first - index, index - (segment.first + segment.count) + 1, 0)
+
+
+def _marked(frame: Frame, segment: int, place: Place, distance: int = 0) -> SegmentFrame:
     return SegmentFrame(
-        frame.data, frame.index, frame.pts, frame.time_base, frame.duration, frame.alpha, frame.captions, segment, place
+        frame.data, frame.index, frame.pts, frame.time_base, frame.duration, frame.alpha, frame.captions, segment, place, distance
     )

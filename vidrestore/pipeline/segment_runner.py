@@ -21,7 +21,7 @@ from vidrestore.errors import SourceChangedError, WeightsError
 from vidrestore.media.input.picture_decoder import DecodeOptions
 from vidrestore.media.input.source import Source, open_source
 from vidrestore.media.output.segment_encoder import SegmentEncoder
-from vidrestore.pipeline.engines import EngineShelf, card_digest, stages_after
+from vidrestore.pipeline.engines import EngineShelf, card_digest, engine_stage, stages_after
 from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.journal.fingerprint import Stamp
 from vidrestore.pipeline.pipeline import Pipeline, Tally
@@ -63,8 +63,13 @@ class _Gate:
         return self._engine.seconds
 
     def process(self, batches: Iterator[Batch]) -> Iterator[Frame]:
-        """Restore batches, each of one segment, until one begins a segment that is not to be restored."""
-        yield from self._engine.process(takewhile(lambda batch: self._feed.begin(_segment_of(batch.frames[0])), batches))
+        """Restore batches, each of one segment, until one begins a segment that is not to be restored.
+
+        The engines begin anew with each segment: those that look ahead must not look into the next.
+        """
+        begun = takewhile(lambda batch: self._feed.begin(_segment_of(batch.frames[0])), batches)
+        for _, group in groupby(begun, key=lambda batch: _segment_of(batch.frames[0])):
+            yield from self._engine.process(group)
 
 
 class SegmentStage:
@@ -188,7 +193,7 @@ class SegmentRunner:
         if source is None:
             source = open_source(spec.source, limits=config.limits, protocols=config.protocols, frame_rate=config.frame_rate)
         self._source = source
-        self._engine_stage = EngineStage(self._engine)
+        self._engine_stage = engine_stage(config, self._engine, _distance_of)
         self._after = stages_after(config, self._engine)
         self._info = self._engine_stage.open(self._source.media.video)
         if self._own_source and spec.source_mtime_ns:
@@ -283,6 +288,11 @@ class SegmentRunner:
             stage.close()
         if self._own_shelf:
             self._shelf.close()
+
+
+def _distance_of(frame: Frame) -> int | None:
+    mark = marks(frame)
+    return None if mark.place == "padding" else mark.distance
 
 
 def _segment_of(frame: Frame) -> int:

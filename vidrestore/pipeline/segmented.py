@@ -182,7 +182,7 @@ class SegmentedRun:
             self._restore_in_order(journal, stamp, interrupts)
             return
         config = self._job.config
-        segments = cut_into_segments(index, config.segment_frames, halo_of(config, self._job.engine.cards))
+        segments = cut_into_segments(index, config.segment_frames, halo_of(config, self._job.engine))
         journal.facts["frames"], journal.facts["segments"] = len(index), len(segments)
         left = [segment for segment in segments if segment.number not in self._done]
         try:
@@ -203,7 +203,7 @@ class SegmentedRun:
         config = self._job.config
         if journal.facts.get("frames") is not None and self._resumed == journal.facts["frames"]:
             return
-        halo = halo_of(config, self._job.engine.cards)
+        halo = halo_of(config, self._job.engine)
         segments = unindexed_segments(config.segment_frames, halo, frozenset(self._done))
         total = self._run_pool(None, segments, journal, stamp, interrupts)
         frames = sum(done.frames for done in self._done.values())

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Generic, Protocol, TypeVar
 
 import torch
 
 from vidrestore.config import Rectangle
+from vidrestore.engine.stream import Steadier
 from vidrestore.errors import FrameFailedError, VidrestoreError
 from vidrestore.pipeline.faults import memory_fault
 from vidrestore.types import Batch, Frame, StreamInfo
 
-__all__ = ["BatchEngine", "Clocked", "EngineStage", "KeepRectangles", "Stage"]
+__all__ = ["BatchEngine", "Clocked", "EngineStage", "KeepRectangles", "Stage", "SteadyEngineStage", "StreamEngine"]
 
 T = TypeVar("T")
 
@@ -98,9 +100,7 @@ class EngineStage:
         except Exception as error:
             if fault := memory_fault(error, f"restoring {where}"):
                 raise fault from error
-            frame = self._culprit(batch)
-            message = f"The engines failed on frame {frame.index} ({frame.seconds:.3f} s): {type(error).__name__}: {error}."
-            raise FrameFailedError(message, index=frame.index, seconds=frame.seconds) from error
+            raise _failed(self._culprit(batch), error) from error
         count, channels, height, width = batch.data.shape
         expected = (count, channels, height * self._engine.scale, width * self._engine.scale)
         if tuple(restored.shape) != expected:
@@ -119,6 +119,75 @@ class EngineStage:
             except Exception:  # whatever it is: the batch's own error is what will be told
                 return frame
         return batch.frames[0]
+
+
+class StreamEngine(BatchEngine, Protocol):
+    """An engine that can steady what it does over time (`engine.fused.FusedEngine` is one)."""
+
+    def stream(
+        self,
+        batches: Iterable[Batch],
+        steadier: Steadier,
+        distance: Callable[[Frame], int | None],
+        keep: int,
+        guard: Callable[[Frame], AbstractContextManager[None]],
+    ) -> Iterator[Frame]: ...
+
+
+def _within(frame: Frame) -> int:
+    return 0
+
+
+class SteadyEngineStage(EngineStage):
+    """An EngineStage whose engine looks ahead: fewer frames leave than enter, since frames of a halo are only looked at.
+
+    Args:
+        engine: what restores.
+        steadier: what steadies its maps.
+        distance: how far a frame lies outside the part whose frames are wanted; None: it is padding, and goes no further.
+        keep: up to which distance frames are wanted all the same, by the stages behind.
+    """
+
+    def __init__(
+        self, engine: StreamEngine, steadier: Steadier, distance: Callable[[Frame], int | None] = _within, keep: int = 0
+    ) -> None:
+        super().__init__(engine)
+        self._stream = engine.stream
+        self._steadier, self._distance, self._keep = steadier, distance, keep
+
+    def process(self, batches: Iterator[Batch]) -> Iterator[Frame]:
+        """Restore one run of batches.
+
+        Raises:
+            FrameFailedError: the engine raised something unforeseen; carries the frame.
+            OutOfMemoryError: host or device memory is used up.
+        """
+        coming = Clocked(batches)
+        restored = Clocked(self._stream(coming, self._steadier, self._distance, self._keep, _blaming))
+        counted = 0.0
+        for frame in restored:
+            busy = restored.seconds - coming.seconds
+            self.seconds += busy - counted
+            counted = busy
+            yield frame
+
+
+@contextmanager
+def _blaming(frame: Frame) -> Iterator[None]:
+    """What goes wrong inside is said to be this frame's."""
+    try:
+        yield
+    except VidrestoreError:
+        raise
+    except Exception as error:
+        if fault := memory_fault(error, f"restoring frame {frame.index}"):
+            raise fault from error
+        raise _failed(frame, error) from error
+
+
+def _failed(frame: Frame, error: Exception) -> FrameFailedError:
+    message = f"The engines failed on frame {frame.index} ({frame.seconds:.3f} s): {type(error).__name__}: {error}."
+    return FrameFailedError(message, index=frame.index, seconds=frame.seconds)
 
 
 class KeepRectangles:

@@ -65,7 +65,7 @@ class TemporalBlend(WindowBlend[_Entry]):
     def __init__(self, config: TemporalConfig | None = None) -> None:
         super().__init__(config)
         self._motion = MotionEstimator()
-        self._weights = _weight_table(self.config.strength, self.config.tolerance)
+        self._weights = _weight_table(self.strength, self.config.tolerance)
         self._grid = np.zeros((0, 0, 2), np.float32)
 
     def close(self) -> None:
@@ -96,7 +96,7 @@ class TemporalBlend(WindowBlend[_Entry]):
             cv2.accumulate(weight, weights)
             cv2.accumulateProduct(warped, _as_channels(weight, warped), total)
         mean = cv2.divide(total, _as_channels(weights, total))
-        if self.config.detail < 1:
+        if self.detail < 1:
             self._keep_detail(mean, entry.picture, [side[0][1] for side in sides if side])
         return entry.frame.with_data(_from_picture(mean, entry.frame.data))
 
@@ -111,7 +111,7 @@ class TemporalBlend(WindowBlend[_Entry]):
         lost = cv2.subtract(lost, cv2.blur(lost, DETAIL))
         pixels = width / motions[0].flow.shape[1]
         speed = np.max([np.hypot(motion.flow[..., 0], motion.flow[..., 1]) for motion in motions], axis=0) * pixels
-        moving = np.clip((speed - STILL) / (MOVING - STILL), 0.0, 1.0) * (1.0 - self.config.detail)
+        moving = np.clip((speed - STILL) / (MOVING - STILL), 0.0, 1.0) * (1.0 - self.detail)
         share = cv2.resize(moving.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
         cv2.add(mean, cv2.multiply(lost, _as_channels(share, lost)), dst=mean)
 

@@ -22,7 +22,7 @@ from vidrestore.temporal.motion import BOUNDARY, Motion
 from vidrestore.temporal.window import WindowBlend, to_kind, to_picture
 from vidrestore.types import Frame
 
-__all__ = ["CoarseBlend", "block_side"]
+__all__ = ["CoarseBlend", "block_side", "trust_of", "weight_table"]
 
 LEAST_SIDE, SMALL_SIDE = 4, 480
 """A block has at least so many pixels a side, and more where the small picture's longer side would exceed this."""
@@ -67,7 +67,7 @@ class CoarseBlend(WindowBlend[_Entry]):
     def __init__(self, config: TemporalConfig | None = None) -> None:
         super().__init__(config)
         self._flow = FlowEstimator("fast")
-        self._table = _weight_table(self.config.strength, self.config.tolerance)
+        self._table = weight_table(self.strength, self.config.tolerance)
         self._grid = np.zeros((0, 0, 2), np.float32)
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ class CoarseBlend(WindowBlend[_Entry]):
 
     def _motions(self, first: _Entry, second: _Entry) -> tuple[Motion, Motion]:
         forward, backward = self._flow(first.luma, second.luma), self._flow(second.luma, first.luma)
-        return Motion(forward, _trust(forward, backward)), Motion(backward, _trust(backward, forward))
+        return Motion(forward, trust_of(forward, backward)), Motion(backward, trust_of(backward, forward))
 
     def _chain(self, first: Motion, second: Motion) -> Motion:
         flow, trust = np.empty_like(first.flow), np.empty_like(first.trust)
@@ -106,10 +106,10 @@ class CoarseBlend(WindowBlend[_Entry]):
             steady.gather(difference, signed, plain, motion.trust, self._table, NOISE_CAP, FINE_SHARE, total, weights)
         steady.mean_of(total, weights)
         side = block_side(*entry.shape[:2])
-        if self.config.detail < 1:
+        if self.detail < 1:
             nearest = next(motion for pairs in sides for _, motion in pairs[:1])
             soft = cv2.blur(total, DETAIL).reshape(small.shape)
-            steady.calm_detail(total, soft, nearest.flow, side, STILL, MOVING, self.config.detail)
+            steady.calm_detail(total, soft, nearest.flow, side, STILL, MOVING, self.detail)
         out = np.empty_like(entry.picture)
         steady.add_enlarged(entry.picture, total, side, _unit(out), out)
         return entry.frame.with_data(to_kind(out, entry.frame.data))
@@ -120,7 +120,7 @@ def _unit(picture: np.ndarray) -> float:
     return 1.0 if picture.dtype == np.uint8 else 257.0
 
 
-def _trust(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
+def trust_of(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
     """As in `motion`: what is visible and off motion boundaries, kept clear of the rest, with a soft edge."""
     mask = np.empty(flow.shape[:2], np.uint8)
     steady.visible(flow, back, BOUNDARY, mask)
@@ -128,7 +128,7 @@ def _trust(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
     return cv2.min(mask, cv2.blur(mask, MARGIN))
 
 
-def _weight_table(strength: float, tolerance: float) -> np.ndarray:
+def weight_table(strength: float, tolerance: float) -> np.ndarray:
     """Mismatch in steps of 1 / NOISE_STEP level -> weight 0..strength, (256 * NOISE_STEP,) float32."""
     levels = np.arange(256 * steady.NOISE_STEP, dtype=np.float64) / steady.NOISE_STEP
     return (strength * np.exp(-0.5 * (levels / tolerance) ** 2)).astype(np.float32)

@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from vidrestore.config import TemporalConfig
 from vidrestore.temporal.window import WindowBlend
 
-__all__ = ["make_blend", "method_of"]
+__all__ = ["Ways", "make_blend", "ways_of"]
 
 
-def method_of(config: TemporalConfig, tiers: Iterable[str]) -> str:
-    """`full` or `coarse`: what the settings say, or `coarse` where every engine that restores is of tier `fast`.
+class Ways(NamedTuple):
+    """What is blended."""
+
+    maps: bool
+    """The engines' maps, where they have any."""
+    pictures: str
+    """`full`, `coarse`, or nothing."""
+
+
+def ways_of(config: TemporalConfig, tiers: Iterable[str]) -> Ways:
+    """What the settings say; `auto`: maps, and pictures coarsely where every engine that restores is of tier `fast`.
 
     Args:
         config: the settings.
-        tiers: of the engines that restore something; without any, `full`.
+        tiers: of the engines that restore something; without any, pictures are blended at full size.
     """
-    if config.method != "auto":
-        return config.method
-    found = set(tiers)
-    return "coarse" if found == {"fast"} else "full"
+    method: str = config.method
+    if method == "auto":
+        method = "maps+coarse" if set(tiers) == {"fast"} else "maps+full"
+    parts = method.split("+")
+    return Ways("maps" in parts, "".join(part for part in parts if part != "maps"))
 
 
-def make_blend(config: TemporalConfig, tiers: Iterable[str]) -> WindowBlend[Any]:
-    """The stage that blends as `method_of` says."""
-    if method_of(config, tiers) == "coarse":
+def make_blend(config: TemporalConfig, tiers: Iterable[str], tasks: Iterable[str] = ()) -> WindowBlend[Any] | None:
+    """The stage that blends pictures as `ways_of` and the tasks say; None: there is none."""
+    pictures = ways_of(config, tiers).pictures
+    if not pictures:
+        return None
+    config = config.for_tasks(tasks)
+    if pictures == "coarse":
         from vidrestore.temporal.coarse import CoarseBlend  # loads compiled kernels, which full blending does without
 
         return CoarseBlend(config)

@@ -18,38 +18,141 @@ from vidrestore.temporal.cuts import is_cut
 from vidrestore.temporal.motion import Motion
 from vidrestore.types import Clip, Frame, StreamInfo
 
-__all__ = ["Entry", "WindowBlend", "to_kind", "to_picture"]
+__all__ = ["Entry", "FrameEntry", "SlidingWindow", "WindowBlend", "to_kind", "to_picture"]
 
 
 class Entry(Protocol):
-    """A frame of the window with all that its neighbours need of it."""
-
-    @property
-    def frame(self) -> Frame: ...
+    """What a window holds, with all that its neighbours need of it."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the picture as it came."""
 
     @property
-    def thumbnail(self) -> np.ndarray: ...
+    def thumbnail(self) -> np.ndarray:
+        """See `cuts.thumbnail`."""
 
 
+class FrameEntry(Entry, Protocol):
+    """A frame in a window."""
+
+    @property
+    def frame(self) -> Frame: ...
+
+
+T = TypeVar("T")
 E = TypeVar("E", bound=Entry)
+F = TypeVar("F", bound=FrameEntry)
+R = TypeVar("R")
 Link = tuple[Motion, Motion]
 """Motion between two consecutive frames of one shot: forward and backward."""
 
 
-class WindowBlend(ABC, Generic[E]):
-    """A pipeline stage: as many frames out as in, the same index, pts and duration, in the same order.
+class SlidingWindow(ABC, Generic[T, E, R]):
+    """As many results out as items in, in the same order; each is made of an item and its neighbours of the same shot.
 
-    Takes frames (C, H, W), C 1 or 3, uint8 or uint16, numpy or torch on the CPU, in any memory layout; gives the
-    same kind, a view of an (H, W, C) array as decoding does. With `enabled` false or `strength` 0 frames pass untouched.
-    Holds at most 2 x radius + 1 frames and the flows between them. One instance serves one thread.
+    Holds at most 2 x radius + 1 items and the flows between them. One instance serves one thread.
     """
 
     def __init__(self, config: TemporalConfig | None = None) -> None:
         self.config = config or TemporalConfig()
+
+    @property
+    def halo(self) -> int:
+        """Items of context a segment needs on each side."""
+        return self.config.radius
+
+    def slide(self, items: Iterable[T], halo_before: int = 0, halo_after: int = 0) -> Iterator[R]:
+        """Results of all but the first `halo_before` and the last `halo_after` items, which are context only.
+
+        With `halo` items on each side (fewer only where the stream itself ends) the result is the whole stream's, bit for bit.
+
+        Raises:
+            ValueError: an item's size differs from the one before it.
+        """
+        ahead = max(self.config.radius, halo_after)
+        window: deque[E] = deque()
+        links: deque[Link | None] = deque()
+        due, passed = 0, 0  # place in the window of the next item to come out; items already behind it
+        for item in items:
+            entry = self._prepare(item)
+            if window:
+                links.append(self._link(window[-1], entry))
+            window.append(entry)
+            if len(window) - due > ahead:
+                if passed >= halo_before:
+                    yield self._result_at(window, links, due)
+                due, passed = due + 1, passed + 1
+            if due > self.config.radius:
+                window.popleft()
+                links.popleft()
+                due -= 1
+        for place in range(due, len(window) - halo_after):
+            if passed >= halo_before:
+                yield self._result_at(window, links, place)
+            passed += 1
+
+    def _link(self, first: E, second: E) -> Link | None:
+        """Motion between two consecutive items; None where a cut parts them."""
+        if first.shape != second.shape:
+            raise ValueError(f"{self._name(second)} is {second.shape}, the one before {first.shape}")
+        if is_cut(first.thumbnail, second.thumbnail, self.config.cut_threshold):
+            return None
+        return self._motions(first, second)
+
+    def _result_at(self, window: deque[E], links: deque[Link | None], place: int) -> R:
+        return self._blend(window[place], [list(self._reach(window, links, place, step)) for step in (-1, +1)])
+
+    def _reach(self, window: deque[E], links: deque[Link | None], place: int, step: int) -> Iterator[tuple[E, Motion]]:
+        """Neighbours of one side within the radius, nearest first, up to a cut or the clip's end."""
+        motion: Motion | None = None
+        for distance in range(1, self.config.radius + 1):
+            other = place + step * distance
+            if not 0 <= other < len(window):
+                return
+            link = links[min(other, other - step)]
+            if link is None:
+                return
+            leg = link[0] if step > 0 else link[1]
+            motion = leg if motion is None else self._chain(motion, leg)
+            yield window[other], motion
+
+    def _name(self, entry: E) -> str:
+        """For messages."""
+        return "a frame"
+
+    @abstractmethod
+    def _prepare(self, item: T) -> E:
+        """All that will be needed of an item."""
+
+    @abstractmethod
+    def _motions(self, first: E, second: E) -> Link:
+        """Motion first -> second and second -> first."""
+
+    @abstractmethod
+    def _chain(self, first: Motion, second: Motion) -> Motion:
+        """Motion a -> c from a -> b and b -> c."""
+
+    @abstractmethod
+    def _blend(self, entry: E, sides: list[list[tuple[E, Motion]]]) -> R:
+        """What an item becomes beside its neighbours before and behind it, each with the motion to it; there may be none."""
+
+
+class WindowBlend(SlidingWindow[Frame, F, Frame]):
+    """A pipeline stage: as many frames out as in, the same index, pts and duration, in the same order.
+
+    Takes frames (C, H, W), C 1 or 3, uint8 or uint16, numpy or torch on the CPU, in any memory layout; gives the
+    same kind, a view of an (H, W, C) array as decoding does. With `enabled` false or `strength` 0 frames pass untouched.
+
+    Args:
+        config: the settings; what they leave to the tasks should be settled (`TemporalConfig.for_tasks`).
+    """
+
+    def __init__(self, config: TemporalConfig | None = None) -> None:
+        super().__init__((config or TemporalConfig()).for_tasks(()))
+        assert self.config.strength is not None and self.config.detail is not None
+        self.strength: float = self.config.strength
+        self.detail: float = self.config.detail
 
     @property
     def halo(self) -> int:
@@ -58,7 +161,7 @@ class WindowBlend(ABC, Generic[E]):
 
     @property
     def _active(self) -> bool:
-        return self.config.enabled and self.config.strength > 0
+        return self.config.enabled and self.strength > 0
 
     def open(self, info: StreamInfo) -> StreamInfo:
         """Size, rate and colour stay as they are."""
@@ -76,81 +179,22 @@ class WindowBlend(ABC, Generic[E]):
         return self.process_segment(clip.frames, clip.halo_before, clip.halo_after)
 
     def process_segment(self, frames: Iterable[Frame], halo_before: int = 0, halo_after: int = 0) -> Iterator[Frame]:
-        """Blend all but the first `halo_before` and the last `halo_after` frames, which are context only.
-
-        With `halo` frames on each side (fewer only where the stream itself ends) the result is the whole stream's, bit for bit.
+        """Blend all but the first `halo_before` and the last `halo_after` frames: see `slide`.
 
         Raises:
             ValueError: a frame's size differs from the one before it.
             TypeError: samples are neither uint8 nor uint16.
         """
         if not self._active:
-            yield from _core(frames, halo_before, halo_after)
-            return
-        ahead = max(self.config.radius, halo_after)
-        window: deque[E] = deque()
-        links: deque[Link | None] = deque()
-        due, passed = 0, 0  # place in the window of the next frame to blend; frames already behind it
-        for frame in frames:
-            entry = self._prepare(frame)
-            if window:
-                links.append(self._link(window[-1], entry))
-            window.append(entry)
-            if len(window) - due > ahead:
-                if passed >= halo_before:
-                    yield self._blend_at(window, links, due)
-                due, passed = due + 1, passed + 1
-            if due > self.config.radius:
-                window.popleft()
-                links.popleft()
-                due -= 1
-        for place in range(due, len(window) - halo_after):
-            if passed >= halo_before:
-                yield self._blend_at(window, links, place)
-            passed += 1
+            return _core(frames, halo_before, halo_after)
+        return self.slide(frames, halo_before, halo_after)
 
-    def _link(self, first: E, second: E) -> Link | None:
-        """Motion between two consecutive frames; None where a cut parts them."""
-        if first.shape != second.shape:
-            raise ValueError(f"frame {second.frame.index} is {second.shape}, the one before {first.shape}")
-        if is_cut(first.thumbnail, second.thumbnail, self.config.cut_threshold):
-            return None
-        return self._motions(first, second)
-
-    def _blend_at(self, window: deque[E], links: deque[Link | None], place: int) -> Frame:
+    def _result_at(self, window: deque[F], links: deque[Link | None], place: int) -> Frame:
         sides = [list(self._reach(window, links, place, step)) for step in (-1, +1)]
-        entry = window[place]
-        return self._blend(entry, sides) if any(sides) else entry.frame
+        return self._blend(window[place], sides) if any(sides) else window[place].frame
 
-    def _reach(self, window: deque[E], links: deque[Link | None], place: int, step: int) -> Iterator[tuple[E, Motion]]:
-        """Neighbours of one side within the radius, nearest first, up to a cut or the clip's end."""
-        motion: Motion | None = None
-        for distance in range(1, self.config.radius + 1):
-            other = place + step * distance
-            if not 0 <= other < len(window):
-                return
-            link = links[min(other, other - step)]
-            if link is None:
-                return
-            leg = link[0] if step > 0 else link[1]
-            motion = leg if motion is None else self._chain(motion, leg)
-            yield window[other], motion
-
-    @abstractmethod
-    def _prepare(self, frame: Frame) -> E:
-        """All that will be needed of a frame."""
-
-    @abstractmethod
-    def _motions(self, first: E, second: E) -> Link:
-        """Motion first -> second and second -> first."""
-
-    @abstractmethod
-    def _chain(self, first: Motion, second: Motion) -> Motion:
-        """Motion a -> c from a -> b and b -> c."""
-
-    @abstractmethod
-    def _blend(self, entry: E, sides: list[list[tuple[E, Motion]]]) -> Frame:
-        """The frame, blended with its neighbours before and behind it, each with the motion to it; at least one there."""
+    def _name(self, entry: F) -> str:
+        return f"frame {entry.frame.index}"
 
 
 def _core(frames: Iterable[Frame], halo_before: int, halo_after: int) -> Iterator[Frame]:
