@@ -1,0 +1,271 @@
+"""What the page says, out of a proof: the verdict, the figures at the top, tables and settings."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from vidrestore.config import RunConfig
+from vidrestore.report.page.words import bytes_said, clock, counted, figure, lasting, rate_said, value_said
+from vidrestore.report.proof import Proof, Row, Speed
+
+__all__ = [
+    "Bar",
+    "Check",
+    "Setting",
+    "Tile",
+    "Verdict",
+    "bars_of",
+    "checks_of",
+    "damage_of",
+    "files_of",
+    "settings_of",
+    "steadiness_of",
+    "task_said",
+    "tiles_of",
+    "verdict_of",
+    "verify_command",
+    "ways_to_check",
+]
+
+_TASKS = {
+    "flare": "takes flare away",
+    "day": "turns night into day",
+    "night": "turns day into night",
+    "sr": "enlarges (super-resolution)",
+    "baseline": "restores nothing, for comparison",
+}
+_SEVERITY = {"differs": 0, "note": 1, "ok": 2}
+_SAID = {"ok": "the same", "note": "note", "differs": "differs"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer at the top."""
+
+    state: str
+    """`ok`, `differs` or `unknown`."""
+    headline: str
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure at the top."""
+
+    name: str
+    value: str
+    told: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """A row of the comparison."""
+
+    name: str
+    expected: str
+    found: str
+    verdict: str
+    said: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of the run beside its default."""
+
+    key: str
+    value: str
+    default: str
+    told: str
+    differs: bool
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A stage of the work."""
+
+    name: str
+    seconds: str
+    told: str
+    share: float
+    """Of the busiest, per cent."""
+
+
+def verdict_of(proof: Proof) -> Verdict:
+    """In a few words whether everything is still there."""
+    found = Counter(row.verdict for row in proof.rows)
+    if not proof.rows:
+        return Verdict("unknown", "Not compared", ("Nobody has held this file against its source.", proof.lost))
+    if found["differs"]:
+        return Verdict("differs", "Something was lost or changed", (proof.lost, _tally(found)))
+    return Verdict("ok", "Nothing was lost", (_tally(found), "What the pictures show is not part of this comparison."))
+
+
+def _tally(found: Mapping[str, int]) -> str:
+    """How many things were compared, and how they came out."""
+    parts = [f"{found['ok']} the same"]
+    if found["note"]:
+        parts.append(f"{found['note']} with a note")
+    if found["differs"]:
+        parts.append(f"{found['differs']} not as {'it' if found['differs'] == 1 else 'they'} should be")
+    return f"{counted(sum(found.values()), 'thing')} compared with the source: {', '.join(parts)}."
+
+
+def tiles_of(proof: Proof) -> list[Tile]:
+    """Frames, picture, change, steadiness, speed; each only where it is known."""
+    return list(_tiles(proof))
+
+
+def _tiles(proof: Proof) -> Iterator[Tile]:
+    before, after = proof.source_stream, proof.output_stream
+    if after.get("frames") is not None:
+        told = f"{lasting(float(after['seconds']))} at {rate_said(after.get('frame_rate'))} a second" if after.get("seconds") else ""
+        yield Tile("frames", f"{after['frames']:,}", told)
+    sizes = [_size(stream) for stream in (before, after)]
+    if sizes[1]:
+        yield Tile("picture", sizes[1], "as in the source" if sizes[0] == sizes[1] else f"from {sizes[0]}")
+    change = [value for value in proof.curves.get("change", ([], []))[1] if math.isfinite(value)]
+    if change:
+        yield Tile("change", figure(sum(change) / len(change)), "levels of 255, mean of all frames measured")
+    ratio = proof.steadiness.get("ratio")
+    if isinstance(ratio, int | float) and math.isfinite(ratio):
+        calmer = "steadier than" if ratio < 0.98 else "less steady than" if ratio > 1.02 else "as steady as"
+        yield Tile("warping error", f"{figure(float(ratio))}×", f"{calmer} the input at the same brightness")
+    if proof.run.speed is not None:
+        speed = proof.run.speed
+        yield Tile("frames a second", figure(speed.fps), f"{lasting(speed.seconds)} in all, {counted(speed.workers, 'worker')}")
+
+
+def _size(stream: Mapping[str, Any]) -> str:
+    return f"{stream['width']} × {stream['height']}" if stream.get("width") and stream.get("height") else ""
+
+
+def files_of(proof: Proof) -> list[tuple[str, str, str]]:
+    """(what, in the source, in the output) of the two files."""
+    both = proof.source_stream, proof.output_stream
+    rows = [("name", proof.source, proof.output)]
+    for what, told in (
+        ("container", lambda stream: stream.get("container")),
+        ("video codec", lambda stream: stream.get("codec")),
+        ("picture", _size),
+        ("frames", lambda stream: None if stream.get("frames") is None else f"{stream['frames']:,}"),
+        ("frame rate", lambda stream: None if stream.get("frame_rate") is None else f"{rate_said(stream['frame_rate'])} a second"),
+        ("length", lambda stream: None if stream.get("seconds") is None else clock(float(stream["seconds"]))),
+        ("size", lambda stream: None if stream.get("bytes") is None else bytes_said(int(stream["bytes"]))),
+    ):
+        cells = [str(told(stream) or "not known") for stream in both]  # type: ignore[no-untyped-call]
+        rows.append((what, cells[0], cells[1]))
+    return rows
+
+
+def checks_of(rows: Iterable[Row]) -> list[Check]:
+    """What differs first, then what has a note, then the rest; each in the order of the check."""
+    ordered = sorted(rows, key=lambda row: _SEVERITY.get(row.verdict, 0))
+    return [
+        Check(row.name, row.expected, row.found, row.verdict, _SAID.get(row.verdict, row.verdict), row.sentence)
+        for row in ordered
+    ]
+
+
+def settings_of(settings: Mapping[str, Any]) -> list[Setting]:
+    """Every setting with its default and what it is; in the order of RunConfig, unknown ones last."""
+    given = dict(_flat(settings))
+    known = list(_described(RunConfig))
+    found = [
+        Setting(key, value_said(given[key]), value_said(default), told, value_said(given[key]) != value_said(default))
+        for key, default, told in known
+        if key in given
+    ]
+    names = {key for key, _, _ in known}
+    return found + [Setting(key, value_said(value), "not known", "", True) for key, value in given.items() if key not in names]
+
+
+def _described(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """(dotted key, default, description) of every field."""
+    for name, field in model.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel):
+            yield from _described(type(default), f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", default, field.description or ""
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    tables = {name for name, field in RunConfig.model_fields.items() if isinstance(field.default, BaseModel)}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and not prefix and key in tables:
+            yield from _flat(value, f"{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def task_said(task: str) -> str:
+    """What an engine of a task does."""
+    return _TASKS.get(task, task)
+
+
+def bars_of(speed: Speed | None, frames: int | None) -> list[Bar]:
+    """Busy seconds of each stage that took any, as shares of the longest."""
+    if speed is None:
+        return []
+    stages = {name: seconds for name, seconds in speed.stage_seconds.items() if seconds > 0}
+    longest, done = max(stages.values(), default=0.0), max(0, (frames or 0) - speed.resumed_frames)
+    return [
+        Bar(name, f"{seconds:,.2f} s", f"{seconds * 1e3 / done:,.1f} ms a frame" if done else "", 100 * seconds / longest)
+        for name, seconds in stages.items()
+    ]
+
+
+def damage_of(damage: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """(frame, time, what stands there, reason) of each damaged place."""
+    rows = []
+    for entry in damage:
+        count, index = entry.get("count", 1), entry.get("index")
+        frame = f"{index}" if count == 1 else f"from {index}" if count is None else f"{index} to {int(str(index)) + count - 1}"
+        at = "not known" if entry.get("seconds") is None else clock(float(entry["seconds"]))
+        rows.append((frame, at, _STANDS.get(str(entry.get("kind")), str(entry.get("kind"))), str(entry.get("reason", ""))))
+    return rows
+
+
+_STANDS = {
+    "concealed": "concealed: the decoder's best guess stands there",
+    "repeated": "repeated: a neighbour stands there",
+    "missing": "missing: nothing stands there",
+}
+
+
+def steadiness_of(steadiness: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(name, value) of what was measured."""
+    return [
+        (name.replace("_", " "), figure(float(value), 4) if isinstance(value, float) else value_said(value))
+        for name, value in steadiness.items()
+    ]
+
+
+def verify_command(proof: Proof) -> str:
+    """The command that makes the comparison again."""
+    return f"vidrestore verify {_quoted(proof.source)} {_quoted(proof.output)}"
+
+
+def _quoted(name: str) -> str:
+    """For a shell; a name that begins with a dash is no option."""
+    return shlex.quote(f"./{name}" if name.startswith("-") else name)
+
+
+def ways_to_check(proof: Proof) -> list[tuple[str, str]]:
+    """(system, command) that print the checksums of both files."""
+    names = proof.source, proof.output
+    both = " ".join(map(_quoted, names))
+    windows = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+    return [
+        ("Linux", f"sha256sum {both}"),
+        ("macOS", f"shasum -a 256 {both}"),
+        ("Windows", f"Get-FileHash -Algorithm SHA256 -LiteralPath {windows}"),
+    ]
