@@ -74,6 +74,7 @@ def test_names_are_drawn_where_they_belong_and_nowhere_else() -> None:
         assert changed.max(0)[0] < 60 and changed.max(0)[1] < 160 and changed.min() > 5
         assert panel.max() == 255 and panel.min() < 60, "white on dark"
     assert not np.array_equal(sheet[:, :640], sheet[:, 642:])
+    assert (side_by_side([flat(640, 360, 128)], [" "]) == 128).all(), "no name, no plate"
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])

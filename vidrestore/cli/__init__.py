@@ -23,6 +23,7 @@ COMMANDS = {
     "jobs": "Show how the jobs in a folder stand.",
     "probe": "Show what a video file holds.",
     "verify": "Check that everything of a video is in another.",
+    "compare": "Show videos side by side, or one wiped over the other.",
     "engines": "List the engines there are, or show one.",
     "train": "Train an engine from a recipe.",
     "bench": "Measure how fast engines run on this machine.",

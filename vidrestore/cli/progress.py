@@ -15,7 +15,7 @@ import click
 if TYPE_CHECKING:
     from vidrestore.pipeline.plan import Plan, Progress
 
-__all__ = ["progress_bar", "progress_lines", "tell_notice", "tell_stopping"]
+__all__ = ["frames_bar", "progress_bar", "progress_lines", "tell_notice", "tell_stopping"]
 
 
 @contextmanager
@@ -30,6 +30,21 @@ def progress_bar(plan: Plan) -> Iterator[Callable[[Progress], None]]:
                 bar.n = bar.initial = progress.resumed
             with contextlib.suppress(OSError):  # the terminal is gone; the job goes on
                 bar.update(progress.frames - bar.n)
+
+        yield step
+
+
+@contextmanager
+def frames_bar() -> Iterator[Callable[[int, int | None], None]]:
+    """A bar for work that is told as (frames done, frames in all or None)."""
+    from tqdm import tqdm
+
+    with tqdm(unit=" frames", dynamic_ncols=True, leave=False, file=sys.stderr) as bar:
+
+        def step(done: int, total: int | None) -> None:
+            bar.total = total
+            with contextlib.suppress(OSError):  # the terminal is gone; the work goes on
+                bar.update(done - bar.n)
 
         yield step
 

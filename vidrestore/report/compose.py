@@ -134,7 +134,9 @@ def fit(picture: Picture, width: int, height: int) -> Picture:
 
 
 def draw_label(picture: Picture, text: str, right: bool = False) -> None:
-    """Write a name into the top left (or right) corner, in place; one too long for the picture is cut."""
+    """Write a name into the top left (or right) corner, in place; one too long for the picture is cut, an empty one left out."""
+    if not text.strip():
+        return
     height, width = picture.shape[:2]
     size = max(9, round(math.sqrt(height * width) / 26))
     margin = round(size * 0.6)
