@@ -20,6 +20,7 @@ NAMES = [
     "__version__",
     "probe",
     "restore",
+    "write_report",
 ]
 
 

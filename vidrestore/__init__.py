@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from vidrestore.errors import VidrestoreError
     from vidrestore.media.input.media_info import MediaInfo
     from vidrestore.media.input.probe import probe
-    from vidrestore.pipeline.job import Job, restore
+    from vidrestore.pipeline.job import Job
     from vidrestore.pipeline.plan import Plan, Progress, Result
+    from vidrestore.report.page_file import write_report
+    from vidrestore.report.restore import restore
 
 __all__ = [
     "Job",
@@ -30,6 +32,7 @@ __all__ = [
     "__version__",
     "probe",
     "restore",
+    "write_report",
 ]
 
 _HOMES = {
@@ -41,7 +44,8 @@ _HOMES = {
     "RunConfig": "config",
     "VidrestoreError": "errors",
     "probe": "media.input.probe",
-    "restore": "pipeline.job",
+    "restore": "report.restore",
+    "write_report": "report.page_file",
 }
 
 

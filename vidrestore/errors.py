@@ -33,6 +33,7 @@ VidrestoreError                      1
 │   ├── NotWritableError                 the target folder cannot be written
 │   ├── DamagedSegmentError              a segment kept for resuming is not what was written
 │   └── DiskFullError                    no space left
+├── ReportError                      7   the output is done and verified, but its report could not be made
 └── InterruptedJob                   130 Ctrl-C or SIGTERM
 """
 
@@ -59,6 +60,7 @@ __all__ = [
     "NotWritableError",
     "OutOfMemoryError",
     "OutputExistsError",
+    "ReportError",
     "RuntimeFailure",
     "RuntimeUnavailableError",
     "SameFileError",
@@ -240,6 +242,17 @@ class DamagedSegmentError(StorageError):
 
 class DiskFullError(StorageError):
     next_step = "Free some space or write to another disk; nothing was left behind."
+
+
+class ReportError(VidrestoreError):
+    """`result` is that of the job, where this comes of one."""
+
+    exit_code = 7
+    next_step = "The output is there, whole and verified; `vidrestore report IN OUT` makes the report again."
+
+    def __init__(self, message: str, next_step: str | None = None, *, result: object = None) -> None:
+        super().__init__(message, next_step)
+        self.result = result
 
 
 class InterruptedJob(VidrestoreError):

@@ -24,6 +24,7 @@ COMMANDS = {
     "probe": "Show what a video file holds.",
     "verify": "Check that everything of a video is in another.",
     "compare": "Show videos side by side, or one wiped over the other.",
+    "report": "Write a page that shows what was made of a video, and proves what it can.",
     "engines": "List the engines there are, or show one.",
     "train": "Train an engine from a recipe.",
     "bench": "Measure how fast engines run on this machine.",
@@ -57,7 +58,8 @@ class LazyGroup(click.Group):
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         previous = _terminate_as_interrupt()
         try:
-            returned = super().main(*args, **kwargs)
+            given = kwargs.get("args") or (args[0] if args else None) or sys.argv[1:]
+            returned = super().main(*args, obj=("vidrestore", *map(str, given)), **kwargs)
             return returned if isinstance(returned, int) else 0
         except VidrestoreError as error:
             return tell(str(error), error.exit_code)

@@ -66,6 +66,8 @@ class Screen:
         elif row.state == "done" and row.result is not None:
             speed = f"{row.result.fps:.2f} frames a second"
             self._say(f"{place}: {row.frames} frames in {clock(row.seconds)} ({speed}). {row.result.verification_line}")
+            if row.result.steadiness_line:
+                self._say(f"{row.item.name}: {row.result.steadiness_line}")
             for line in damage_lines(row.result.damage):
                 self._warn(f"Damage: {row.item.name}: {line}")
             for notice in row.result.notices:

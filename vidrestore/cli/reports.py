@@ -1,9 +1,10 @@
-"""JSON for programs and tables for people."""
+"""JSON for programs, tables for people, and the words of the command itself."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import click
 
 from vidrestore.errors import FolderMissingError, NotWritableError, SameFileError, StorageError, UsageError
 
-__all__ = ["check_json_target", "table", "write_json"]
+__all__ = ["check_json_target", "table", "typed", "write_json"]
 
 
 def check_json_target(target: str | None, *videos: Path, what: str = "JSON file") -> None:
@@ -78,3 +79,15 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         for row in cells
     ]
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def typed() -> str:
+    """The command line for what is passed on: of paths only their last part is left."""
+    return shlex.join(_without_folders(word) for word in click.get_current_context().find_root().obj)
+
+
+def _without_folders(word: str) -> str:
+    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    if "/" in value and "://" not in value:
+        value = value.rstrip("/").rsplit("/", 1)[-1] + ("/" if value.endswith("/") else "")
+    return f"{option}{equals}{value}"

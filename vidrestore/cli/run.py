@@ -12,35 +12,30 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from vidrestore.cli.progress import progress_bar, progress_lines, tell_notice, tell_stopping
-from vidrestore.cli.reports import check_json_target, write_json
-from vidrestore.cli.values import KEY_VALUE, RECTANGLE, TIME
+from vidrestore.cli.reports import check_json_target, typed, write_json
+from vidrestore.cli.restoring import CHOICES, restoring_options
+from vidrestore.cli.values import KEY_VALUE
 from vidrestore.config import Codec, settle
+from vidrestore.errors import ReportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vidrestore.config import RunConfig
     from vidrestore.pipeline.plan import Result
+    from vidrestore.pipeline.scoring import Scoring
     from vidrestore.pipeline.workers.pool import WorkerPool
 
 CODECS = get_args(Codec)
 FILES_ON_A_CLUSTER = 8
 """In work at once, where nobody has said how many workers there are."""
-CHOICES = "--flare, --day, --night, --sr 2, --engine ID, or a --preset or --config that names engines"
 
 
 @click.command("run")
 @click.argument("sources", metavar="IN...", nargs=-1, required=True)
 @click.option("-o", "--output", "output", metavar="OUT", required=True, help="What to write; see above.")
 @click.option("--pattern", metavar="GLOB", help="Which files of a folder IN: '*.mp4', or '**/*.mp4' with sub-folders.")
-@click.option("--flare", is_flag=True, help="Remove lens flare.")
-@click.option("--day", is_flag=True, help="Turn night into day.")
-@click.option("--night", is_flag=True, help="Turn day into night.")
-@click.option("--sr", type=click.Choice(["2"]), help="Super-resolution by this factor.")
-@click.option("--engine", "engine_ids", metavar="ID", multiple=True, help="An engine by its id; may be given again.")
-@click.option("--tier", type=click.Choice(["auto", "fast", "best"]), help="auto: fast on a CPU, best on a GPU.  [default: auto]")
-@click.option("--preset", metavar="NAME", help="Settings by name: dashcam, cinematic.")
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings from a TOML file.")
+@restoring_options
 @click.option("--container", metavar="EXT", help="Write this format (mkv, mp4 ...) whatever OUT is called.")
 @click.option("--codec", type=click.Choice(CODECS), help="Video codec of OUT.  [default: h264, or what holds the source]")
 @click.option("--crf", type=int, help="Quality of OUT: lower is better and larger.")
@@ -52,20 +47,6 @@ CHOICES = "--flare, --day, --night, --sr 2, --engine ID, or a --preset or --conf
     "--drop-streams", metavar="LIST", multiple=True, help="Leave out streams: 2,5 or audio,subtitle,data,cover,chapters,alpha."
 )
 @click.option("--cfr", is_flag=True, help="Repeat and leave out frames to reach a constant rate.")
-@click.option("--rate", "frame_rate", metavar="FPS", help="Of image sequences, and of --cfr: 25 or 30000/1001.")
-@click.option("--deinterlace", is_flag=True, help="Make whole pictures of fields.")
-@click.option(
-    "--on-damage", type=click.Choice(["stop", "conceal"]), help="conceal: keep damaged frames in their place.  [default: stop]"
-)
-@click.option("--protocols", metavar="LIST", help="What IN may open: file,http,tcp ...  [default: file]")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the engines run.  [default: auto]")
-@click.option("--strength", type=float, metavar="0..1", help="How much of the engines' effect.  [default: 1]")
-@click.option(
-    "--protect", type=RECTANGLE, metavar="X,Y,W,H", multiple=True, help="Leave a rectangle as it was; may be given again."
-)
-@click.option("--no-temporal", is_flag=True, help="Do not blend over time.")
-@click.option("--start", type=TIME, help="Begin here: seconds or [HH:]MM:SS.")
-@click.option("--duration", type=TIME, help="Restore this much: seconds or [HH:]MM:SS.")
 @click.option("--strip-location", is_flag=True, help="Leave out GPS metadata and location tracks.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @click.option("--fresh", is_flag=True, help="Forget what an earlier run has begun, and start over.")
@@ -77,15 +58,12 @@ CHOICES = "--flare, --day, --night, --sr 2, --engine ID, or a --preset or --conf
 )
 @click.option("--cluster", metavar="ADDRESS", help="Restore on a Ray cluster: auto or HOST:PORT. See docs/cluster.md.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
+@click.option(
+    "--report", metavar="PAGE", help="Write a proof report (HTML) to this file; of a batch one for each video, to this folder."
+)
+@click.option("--no-score", is_flag=True, help="Do not measure how steady the picture of OUT is.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the result as JSON; - is stdout.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors and warnings.")
-@click.option(
-    "--engines-dir",
-    type=click.Path(path_type=Path),
-    envvar="VIDRESTORE_ENGINES",
-    show_envvar=True,
-    help="Folder of engines.",
-)
 def command(sources: tuple[str, ...], output: str, json_file: str | None, **options: Any) -> int:
     """Restore the video IN and write it to OUT, with all its other streams untouched.
 
@@ -112,9 +90,15 @@ def command(sources: tuple[str, ...], output: str, json_file: str | None, **opti
 
 def run_one(source: str, output: str, config: RunConfig, json_file: str | None, options: dict[str, Any]) -> None:
     """One job."""
-    check_json_target(json_file, *(Path(place) for place in (source, output) if place != "-"))
+    page = None if options["report"] is None else Path(options["report"])
+    videos = [Path(place) for place in (source, output) if place != "-"]
+    check_json_target(json_file, *videos, *([] if page is None else [page]))
     from vidrestore.pipeline.job import Job
 
+    if page is not None:
+        from vidrestore.report.page_file import check_page
+
+        check_page(page, source, output, options["overwrite"])
     to_stderr = "-" in (json_file, output)
     quiet = options["quiet"] or json_file == "-"
     with (
@@ -128,6 +112,7 @@ def run_one(source: str, output: str, config: RunConfig, json_file: str | None, 
             fresh=options["fresh"],
             workers=options["workers"] or 0,
             pool=pool,
+            scoring=scoring_of(options),
         ) as job,
     ):
         plan = job.plan()
@@ -140,8 +125,12 @@ def run_one(source: str, output: str, config: RunConfig, json_file: str | None, 
         watch = progress_bar(plan) if sys.stderr.isatty() else progress_lines()
         with nullcontext() if quiet else watch as progress:
             result = job.run(progress, on_interrupt=tell_stopping, on_notice=lambda notice: tell_notice(notice, told))
-    write_json(json_file, result.as_dict())
+    write_json(json_file, result.as_dict() | {"command": typed()})
     report(result, quiet, to_stderr, told)
+    if page is not None:
+        from vidrestore.cli.report import write_pages
+
+        write_pages([(page, result)], options, quiet, to_stderr)
 
 
 def run_batch(sources: tuple[str, ...], output: str, config: RunConfig, json_file: str | None, options: dict[str, Any]) -> int:
@@ -154,6 +143,11 @@ def run_batch(sources: tuple[str, ...], output: str, config: RunConfig, json_fil
 
     items = gather(sources, output, options["pattern"], config.container)
     check_json_target(json_file, *(place_of(place) for item in items for place in (item.source, item.output)))
+    pages = None
+    if options["report"] is not None:
+        from vidrestore.report.batch_pages import BatchPages
+
+        pages = BatchPages(Path(options["report"]), items, typed(), options["overwrite"])
     to_stderr = json_file == "-"
     quiet = options["quiet"] or to_stderr
     with open_pool(config, options) as (pool, workers):
@@ -166,12 +160,16 @@ def run_batch(sources: tuple[str, ...], output: str, config: RunConfig, json_fil
             fresh=options["fresh"],
             pool=pool,
             workers=workers,
+            scoring=scoring_of(options),
+            after=pages,
         )
         if options["dry_run"]:
             result = batch.look()
         else:
             with Screen(quiet, to_stderr, bars=sys.stderr.isatty()) as screen:
                 result = batch.run(screen)
+    if pages is not None and not options["dry_run"] and not result.count("stopped"):
+        pages.catch_up(result.rows, config)
     told = result.as_dict()
     write_json(json_file, {"dry_run": True, **told} if options["dry_run"] else told)
     if not quiet or options["dry_run"]:
@@ -181,6 +179,8 @@ def run_batch(sources: tuple[str, ...], output: str, config: RunConfig, json_fil
     code = result.exit_code
     if result.count("stopped"):
         tell("Stopped. Run the same command again to go on; what is done is kept.", code)
+    elif code == ReportError.exit_code:
+        tell("All are done and verified, but not every report could be made; the reasons are above.", code)
     elif code:
         tell(f"{result.count('failed')} of {count_of(len(items))} failed; the reasons are above.", code)
     if result.abandoned:
@@ -232,19 +232,22 @@ def open_pool(config: RunConfig, options: dict[str, Any]) -> Iterator[tuple[Work
 
 
 def overrides(options: dict[str, Any]) -> dict[str, Any]:
-    """The settings that the flags decide, as keys of RunConfig; what was not given is left to preset and defaults."""
+    """The settings that the flags decide, as keys of RunConfig; what was not given is left to preset and defaults.
+
+    Of the options those that are about the output may be absent.
+    """
     if options["day"] and options["night"]:
         raise click.UsageError("--day and --night exclude each other.")
     tasks = [task for task in ("flare", "day", "night") if options[task]]
     engines = (*tasks, *(["sr"] if options["sr"] else []), *options["engine_ids"])
     plain = ("tier", "device", "strength", "start", "duration", "container", "frame_rate", "on_damage")
-    given = {key: options[key] for key in plain if options[key] is not None}
-    given |= {key: True for key in ("cfr", "deinterlace", "strip_location") if options[key]}
-    given |= {key: words(options[key]) for key in ("drop_streams", "protocols") if options[key]}
-    encode = {key: options[key] for key in ("codec", "crf") if options[key] is not None}
-    if options["bit_depth"] is not None:
+    given = {key: options[key] for key in plain if options.get(key) is not None}
+    given |= {key: True for key in ("cfr", "deinterlace", "strip_location") if options.get(key)}
+    given |= {key: words(options[key]) for key in ("drop_streams", "protocols") if options.get(key)}
+    encode = {key: options[key] for key in ("codec", "crf") if options.get(key) is not None}
+    if options.get("bit_depth") is not None:
         encode["bit_depth"] = options["bit_depth"] if options["bit_depth"] == "auto" else int(options["bit_depth"])
-    if options["encoder_option"]:
+    if options.get("encoder_option"):
         encode["options"] = dict(options["encoder_option"])
     if engines:
         given["engines"] = engines
@@ -255,6 +258,11 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
     if options["no_temporal"]:
         given["temporal"] = {"enabled": False}
     return given
+
+
+def scoring_of(options: dict[str, Any]) -> Scoring:
+    """What is to be measured of the picture's steadiness: for a report also what blending did."""
+    return "none" if options["no_score"] else "output" if options["report"] is None else "unblended"
 
 
 def words(lists: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -276,6 +284,8 @@ def report(result: Result, quiet: bool, to_stderr: bool = False, told: Sequence[
         speed = f" ({result.fps:.2f} frames a second)" if result.fps else ""
         click.echo(f"{result.output}: {result.frames} frames in {clock(result.seconds)}{speed}", err=to_stderr)
         click.echo(result.verification_line, err=to_stderr)
+        if result.steadiness_line:
+            click.echo(result.steadiness_line, err=to_stderr)
     for line in damage_lines(result.damage):
         click.secho(f"Damage: {line}", err=True, fg="yellow")
     for notice in result.notices:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from vidrestore.buffer import RingBuffer
-from vidrestore.config import RunConfig, settle
+from vidrestore.config import RunConfig
 from vidrestore.errors import EmptyVideoError, InterruptedJob, OutputExistsError
 from vidrestore.pipeline.engines import EngineShelf, blends
 from vidrestore.pipeline.faults import memory_guard
 from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.journal.folder import work_bytes
 from vidrestore.pipeline.journal.journal import has_finished_output, sweep
-from vidrestore.pipeline.machine import peak_memory
+from vidrestore.pipeline.machine import peak_memory, versions
 from vidrestore.pipeline.outcome import Outcome
+from vidrestore.pipeline.pace import Pace
 from vidrestore.pipeline.plan import (
     EngineSummary,
     Plan,
@@ -33,6 +34,7 @@ from vidrestore.pipeline.plan import (
     written_bytes,
 )
 from vidrestore.pipeline.prepare import Prepared, prepare
+from vidrestore.pipeline.scoring import Score, Scoring, score_job
 from vidrestore.pipeline.segment_runner import decode_options, sample_type
 from vidrestore.pipeline.segmented import SegmentedRun
 from vidrestore.pipeline.single_pass import run_single_pass
@@ -41,7 +43,7 @@ from vidrestore.types import Batch
 if TYPE_CHECKING:
     from vidrestore.pipeline.workers.pool import WorkerPool
 
-__all__ = ["Job", "restore"]
+__all__ = ["Job"]
 
 NOT_MUXED = ("image2", "gif", "yuv4mpegpipe")
 """Outputs that are written picture by picture when all segments are done."""
@@ -66,6 +68,7 @@ class Job:
         pool: workers that others use too, as many as it has; None: own ones.
         shelf: engines that others use too, one after another in this thread; None: own ones.
         measure: try the first batch for an estimate.
+        scoring: what is measured of the picture's steadiness when the output is in place.
     """
 
     def __init__(
@@ -81,12 +84,13 @@ class Job:
         pool: WorkerPool | None = None,
         shelf: EngineShelf | None = None,
         measure: bool = True,
+        scoring: Scoring = "output",
     ) -> None:
         self.source = str(source)
         self.output = str(output)
         self.config = config
         self._engines_dir, self._overwrite, self._fresh = engines_dir, overwrite, fresh
-        self._wanted_workers, self._pool, self._try_first = workers, pool, measure
+        self._wanted_workers, self._pool, self._try_first, self._scoring = workers, pool, measure, scoring
         self._own_shelf = shelf is None
         self._shelf = shelf if shelf is not None else EngineShelf()
         self._prepared: Prepared | None = None
@@ -148,12 +152,16 @@ class Job:
         plan = self.plan()
         assert self._prepared is not None
         began = time.perf_counter()
-        with Interrupts(int(plan.resumable), on_interrupt) as interrupts, memory_guard("writing the output"):
-            if plan.resumable:
-                outcome = self._run_segments(interrupts, progress, stopping, on_notice)
-            else:
-                outcome = self._run_at_once(interrupts, progress, stopping, plan.frames)
-        return self._result(plan, outcome, time.perf_counter() - began)
+        pace = Pace(progress)
+        with Interrupts(int(plan.resumable), on_interrupt) as interrupts:
+            with memory_guard("writing the output"):
+                if plan.resumable:
+                    outcome = self._run_segments(interrupts, pace, stopping, on_notice)
+                else:
+                    outcome = self._run_at_once(interrupts, pace, stopping, plan.frames)
+            # The output is there: a signal ends the measuring, not the job.
+            score = score_job(self._prepared, self._scoring, lambda: interrupts.requested or stopping())
+        return self._result(plan, outcome, score, pace, time.perf_counter() - began)
 
     # Planning ---------------------------------------------------------------------------------
 
@@ -270,7 +278,7 @@ class Job:
     def _run_segments(
         self,
         interrupts: Interrupts,
-        progress: Callable[[Progress], None] | None,
+        progress: Callable[[Progress], None],
         stopping: Callable[[], bool],
         on_notice: Callable[[str], None] | None,
     ) -> Outcome:
@@ -300,7 +308,7 @@ class Job:
     def _run_at_once(
         self,
         interrupts: Interrupts,
-        progress: Callable[[Progress], None] | None,
+        progress: Callable[[Progress], None],
         stopping: Callable[[], bool],
         frames: int | None,
     ) -> Outcome:
@@ -313,8 +321,7 @@ class Job:
             done = restored
             if stopping():
                 raise KeyboardInterrupt
-            if progress is not None:
-                progress(Progress(restored, frames, time.perf_counter() - began))
+            progress(Progress(restored, frames, time.perf_counter() - began))
 
         try:
             return run_single_pass(self._prepared, interrupts, count)
@@ -322,7 +329,7 @@ class Job:
             of = "" if frames is None else f" of {frames}"
             raise InterruptedJob(f"Stopped after {done}{of} frames; nothing was left behind.") from None
 
-    def _result(self, plan: Plan, outcome: Outcome, seconds: float) -> Result:
+    def _result(self, plan: Plan, outcome: Outcome, score: Score, pace: Pace, seconds: float) -> Result:
         assert self._prepared is not None
         invented = self._prepared.invented
         notices = list(outcome.notices)
@@ -341,15 +348,19 @@ class Job:
             height=plan.output_height,
             engines=plan.engines,
             device=plan.device,
-            stage_seconds=outcome.seconds,
+            stage_seconds=replace(outcome.seconds, score=score.seconds),
             peak_memory_bytes=peak_memory(),
             device_peak_bytes=torch.cuda.max_memory_allocated() if on_gpu else None,
             output_bytes=written_bytes(self.output),
             verification=outcome.verification,
             verification_line=f"Verified: {'; '.join(outcome.findings)}.",
+            steadiness=score.figures,
+            steadiness_line=score.line,
             damage=outcome.damage,
             notices=tuple(notices),
             plan=plan,
+            versions=versions(),
+            frames_over_time=pace.points,
         )
 
 
@@ -361,42 +372,3 @@ def restore_once(job: Prepared, batch: Batch) -> None:
         frames = stage.process(frames)
     for _ in frames:
         pass
-
-
-def restore(
-    source: str | Path,
-    output: str | Path,
-    *,
-    engines: Sequence[str] = (),
-    preset: str | None = None,
-    config: str | Path | None = None,
-    engines_dir: str | Path | None = None,
-    overwrite: bool = False,
-    fresh: bool = False,
-    workers: int = 1,
-    progress: Callable[[Progress], None] | None = None,
-    **settings: Any,
-) -> Result:
-    """Restore a video: `restore("in.mp4", "out.mp4", engines=["flare", "day"])`. Called again after a crash it goes on.
-
-    Args:
-        source: the video, a folder or pattern of images, or `-`; never written to.
-        output: what to write; appears only when whole and verified.
-        engines: tasks (flare, day, night, sr) or engine ids, in order; empty: those of the preset or config.
-        preset: name of a preset (dashcam, cinematic).
-        config: path of a TOML file of settings.
-        engines_dir: where engine folders lie, if not in the usual places.
-        overwrite: replace an existing output.
-        fresh: forget what an earlier run of this job has done.
-        workers: how many segments are restored at once; 0: one for each GPU, on the CPU one for each group of cores.
-        progress: called with a Progress after each frame, in the caller's thread.
-        settings: any key of RunConfig, such as `tier`, `strength` or `encode={"codec": "hevc"}`; an unknown one is an error.
-
-    Raises:
-        VidrestoreError: see vidrestore.errors; the output is then not there.
-    """
-    overrides: Mapping[str, Any] = {**settings, **({"engines": tuple(engines)} if engines else {})}
-    run = settle(dict(overrides), preset=preset, config=None if config is None else Path(config))
-    folder = None if engines_dir is None else Path(engines_dir)
-    with Job(source, output, run, engines_dir=folder, overwrite=overwrite, fresh=fresh, workers=workers) as job:
-        return job.run(progress)

@@ -6,9 +6,12 @@ import ctypes
 import os
 import platform
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["available_cores", "load_average", "peak_memory", "processor_kind", "processor_name", "return_free_memory"]
+import vidrestore
+
+__all__ = ["available_cores", "load_average", "peak_memory", "processor_kind", "processor_name", "return_free_memory", "versions"]
 
 
 def available_cores() -> int:
@@ -65,3 +68,15 @@ def processor_kind(device: str) -> str:
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     return f"CPU {torch.backends.cpu.get_cpu_capability()}, {runtime_class('torch').native_precision(device)}"
+
+
+def versions() -> dict[str, str]:
+    """Of vidrestore and of what its results depend on; names no machine."""
+    packages = {"torch": "torch", "av": "av", "numpy": "numpy", "opencv": "opencv-python-headless", "numba": "numba"}
+    found = {"vidrestore": vidrestore.__version__}
+    for name, package in packages.items():
+        try:
+            found[name] = version(package)
+        except PackageNotFoundError:  # another distribution of the same module
+            found[name] = "unknown"
+    return found | {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}

@@ -165,6 +165,8 @@ class Seconds:
     encode: float
     verify: float
     """Joining the segments, reading the written file again and renaming it."""
+    score: float = 0.0
+    """Measuring how steady the written picture is."""
 
 
 @dataclass(frozen=True)
@@ -195,11 +197,19 @@ class Result:
     verification: dict[str, Any]
     """The report of the check of the written file against the source."""
     verification_line: str
+    steadiness: dict[str, Any]
+    """`measured`; then warping errors in and out and their ratio at a few moments, or `why_not`. See docs/reports.md."""
+    steadiness_line: str
+    """The same for people; empty where it was not to be measured."""
     damage: tuple[dict[str, Any], ...]
     """Frames that are not as they were recorded: index, pts, seconds, kind, reason, count. Empty unless damage is concealed."""
     notices: tuple[str, ...]
     """What a user should know of the result."""
     plan: Plan
+    versions: dict[str, str]
+    """Of vidrestore and of what decides its bits: torch, av, numpy, opencv, numba, python, platform."""
+    frames_over_time: tuple[tuple[float, int], ...]
+    """(seconds since the first frame was asked for, frames that this run has restored by then), a few hundred at most."""
 
     @property
     def generative(self) -> bool:

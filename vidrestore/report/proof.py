@@ -5,7 +5,7 @@ Pictures are (H, W, 3) uint8 RGB, upright. Of super-resolution, `before` is enla
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -105,3 +105,9 @@ class Proof:
     """Engines that invent detail."""
     notes: tuple[str, ...] = field(default=())
     """How it was measured: how many frames, of how many."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: everything but pictures and clip."""
+        moments = [{"why": one.why, "index": one.index, "seconds": one.seconds, "change": one.change} for one in self.moments]
+        plain = asdict(replace(self, moments=(), clip=None))
+        return {**plain, "moments": moments, "clip": None if self.clip is None else len(self.clip)}

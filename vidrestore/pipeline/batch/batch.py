@@ -22,6 +22,7 @@ from vidrestore.pipeline.engines import EngineShelf
 from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.job import Job
 from vidrestore.pipeline.plan import Progress
+from vidrestore.pipeline.scoring import Scoring
 
 if TYPE_CHECKING:
     from vidrestore.pipeline.workers.pool import WorkerPool
@@ -37,6 +38,7 @@ PATIENCE_SECONDS = 10.0
 """For the threads of a batch that is stopped at once."""
 
 Watch = Callable[[BatchProgress], None]
+After = Callable[[Row, Callable[[], bool]], None]
 
 
 class Batch:
@@ -51,6 +53,9 @@ class Batch:
         fresh: forget what earlier runs have begun; with `overwrite` also what they have finished.
         pool: workers that restore the segments of all files; None: this process, one file after another.
         workers: how many they are.
+        scoring: what is measured of each picture's steadiness.
+        after: called with each row that is done and recorded, in the thread that restored it, and a question whether to stop. An
+            error of it becomes a notice of the row and its exit code, no failure.
     """
 
     def __init__(
@@ -64,10 +69,13 @@ class Batch:
         fresh: bool = False,
         pool: WorkerPool | None = None,
         workers: int = 1,
+        scoring: Scoring = "output",
+        after: After | None = None,
     ) -> None:
         self.rows = [Row(item) for item in items]
         self._folder, self._config, self._engines_dir = folder, config, engines_dir
         self._overwrite, self._fresh, self._pool = overwrite, fresh, pool
+        self._scoring, self._after = scoring, after
         self._at_once = 1 if pool is None else max(1, min(workers, len(items), MOST_AT_ONCE))
         self._interrupted = self._killed = False
         self._began = time.perf_counter()
@@ -190,6 +198,7 @@ class Batch:
                 pool=self._pool,
                 shelf=shelf,
                 measure=False,
+                scoring=self._scoring,
             ) as job:
                 with armed():
                     plan = job.plan()
@@ -198,6 +207,7 @@ class Batch:
             row.frames = row.total = row.result.frames
             row.seconds = time.perf_counter() - began
             self._keep(row, before)
+            self._follow(row)
             row.state = "done"
         except (InterruptedJob, KeyboardInterrupt) as error:
             self._interrupted = True
@@ -212,6 +222,17 @@ class Batch:
             self._tell_record(row)
         if threading.current_thread() is threading.main_thread():
             self._tell(force=True)
+
+    def _follow(self, row: Row) -> None:
+        """What else is to be done with a file that is done; whatever comes of it, it stays done."""
+        if self._after is None:
+            return
+        try:
+            self._after(row, self._stopping)
+        except (Exception, KeyboardInterrupt) as error:
+            self._interrupted = self._interrupted or isinstance(error, KeyboardInterrupt)
+            row.notices = (*row.notices, str(error) or type(error).__name__)
+            row.exit_code = error.exit_code if isinstance(error, VidrestoreError) else 1
 
     def _begin(self, row: Row) -> Mark | None:
         """Record that a file is in work; returns the mark of its input."""

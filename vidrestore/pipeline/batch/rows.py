@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vidrestore.errors import InterruptedJob, VidrestoreError
+from vidrestore.errors import InterruptedJob, ReportError, VidrestoreError
 from vidrestore.pipeline.batch.gather import Item
 from vidrestore.pipeline.batch.record import Entry, Mark, place_of
 from vidrestore.pipeline.plan import Result
@@ -15,9 +15,9 @@ __all__ = ["SEVERITY", "BatchProgress", "BatchResult", "Row", "State", "done_ent
 
 State = Literal["waiting", "working", "done", "done already", "failed", "stopped"]
 
-SEVERITY = (InterruptedJob.exit_code, 1, 6, 5, 4, 2, 3)
+SEVERITY = (InterruptedJob.exit_code, 1, 6, 5, 4, 2, 3, ReportError.exit_code)
 """Exit codes, the worst first: what meets every file (we are at fault, the disk, the machine, the engines) before what was asked
-wrongly, and that before what lies in one file."""
+wrongly, and that before what lies in one file; last what leaves every output done."""
 TRUST_SECONDS = 3.0
 """Before so much work no time left is told."""
 
