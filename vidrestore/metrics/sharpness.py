@@ -7,7 +7,7 @@ import numpy as np
 
 from vidrestore.metrics.psnr import peak_of
 
-__all__ = ["edge_gain", "gradient_magnitude", "laplacian_variance", "sharpness_ratio"]
+__all__ = ["edge_gain", "gradient_magnitude", "laplacian_variance", "levels", "sharpness_ratio"]
 
 EDGE_SHARE = 0.05
 """Share of pixels, those of the reference's strongest edges, that `edge_gain` looks at."""
@@ -20,12 +20,12 @@ def gradient_magnitude(picture: np.ndarray) -> float:
 
     Noise counts as sharpness here: compare clean pictures, or use `edge_gain`.
     """
-    return float(np.linalg.norm(_gradient(_levels(picture)), axis=2).mean(dtype=np.float64))
+    return float(np.linalg.norm(_gradient(levels(picture)), axis=2).mean(dtype=np.float64))
 
 
 def laplacian_variance(picture: np.ndarray) -> float:
     """Variance of the Laplacian of luma, squared 8-bit levels (Pech-Pacheco et al., ICPR 2000). Very sensitive to noise."""
-    return float(cv2.Laplacian(_levels(picture), cv2.CV_32F).var(dtype=np.float64))
+    return float(cv2.Laplacian(levels(picture), cv2.CV_32F).var(dtype=np.float64))
 
 
 def sharpness_ratio(picture: np.ndarray, reference: np.ndarray) -> float:
@@ -44,7 +44,7 @@ def edge_gain(picture: np.ndarray, reference: np.ndarray) -> float:
     Args:
         picture, reference: of one size, (H, W, 3) RGB or (H, W), uint8, uint16 or float 0..1.
     """
-    target, source = _levels(picture), _levels(reference)
+    target, source = levels(picture), levels(reference)
     if target.shape != source.shape:
         raise ValueError(f"pictures must be of one size, got {target.shape} and {source.shape}")
     smooth = cv2.GaussianBlur(source, (0, 0), EDGE_SIGMA)
@@ -55,7 +55,7 @@ def edge_gain(picture: np.ndarray, reference: np.ndarray) -> float:
     return float((g * r).sum()) / energy if energy > 0 else float("nan")
 
 
-def _levels(picture: np.ndarray) -> np.ndarray:
+def levels(picture: np.ndarray) -> np.ndarray:
     """Luma (BT.601) in 8-bit levels, float32, not rounded."""
     scaled = picture.astype(np.float32) * np.float32(255.0 / peak_of(picture))
     return (
@@ -65,7 +65,7 @@ def _levels(picture: np.ndarray) -> np.ndarray:
     )
 
 
-def _gradient(levels: np.ndarray) -> np.ndarray:
+def _gradient(luma: np.ndarray) -> np.ndarray:
     """(H, W, 2): x and y slopes, levels a pixel (Sobel)."""
-    slopes = (cv2.Sobel(levels, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(levels, cv2.CV_32F, 0, 1, scale=1 / 8))
+    slopes = (cv2.Sobel(luma, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(luma, cv2.CV_32F, 0, 1, scale=1 / 8))
     return np.stack(slopes, axis=-1)

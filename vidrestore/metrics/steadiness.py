@@ -93,6 +93,13 @@ class SteadinessMeter:
                 self._measure(last, (grey, here, there))
             last = grey, here, there
 
+    def merge(self, other: SteadinessMeter) -> None:
+        """Add all that another meter was given."""
+        self._met += other._met
+        self._levels += other._levels
+        for name in ("_light", "_samples", "_pixels", "_squares", "_seen", "_pairs", "_skipped"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
     def result(self) -> Steadiness:
         """All runs so far.
 
