@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vidrestore.config import RunConfig
+from vidrestore.engine.catalog import Catalog
 from vidrestore.media.input.decode import VideoDecoder
 from vidrestore.media.input.probe import probe
 from vidrestore.media.output.clip import ClipWriter
@@ -51,6 +52,11 @@ def stream(path: Path, frames: int) -> dict[str, Any]:
     }
 
 
+def card_facts(engine: str) -> dict[str, Any]:
+    card = Catalog(ROOT / "engines").card(engine)
+    return {name: getattr(card, name) for name in ("id", "task", "tier", "generative", "licence", "sha256")}
+
+
 def clip(before: list[np.ndarray], after: list[np.ndarray]) -> bytes:
     """A real side-by-side WebM of the first pictures."""
     memory = io.BytesIO()
@@ -89,10 +95,7 @@ def proof_of_drive(folder: Path) -> Proof:
         source_stream=stream(DRIVE, len(before)),
         output_stream=stream(output, len(after)),
         run=Run(
-            engines=(
-                {"id": "flare-fast", "task": "flare", "tier": "fast", "generative": False, "licence": "Apache-2.0", "sha256": "6b" * 32},
-                {"id": "day-fast", "task": "day", "tier": "fast", "generative": True, "licence": "Apache-2.0", "sha256": "3d" * 32},
-            ),
+            engines=tuple(card_facts(name) for name in ("flare-fast", "day-fast")),
             settings=RunConfig(engines=("flare", "day"), strength=0.8).model_dump(mode="json"),
             versions={"vidrestore": "0.1.0", "torch": "2.9.0", "av": "18.1.0", "numpy": "2.4.6", "python": "3.12.3"},
             device="cpu",

@@ -126,8 +126,9 @@ def tiles_of(proof: Proof) -> list[Tile]:
 def _tiles(proof: Proof) -> Iterator[Tile]:
     before, after = proof.source_stream, proof.output_stream
     if after.get("frames") is not None:
-        told = f"{lasting(float(after['seconds']))} at {rate_said(after.get('frame_rate'))} a second" if after.get("seconds") else ""
-        yield Tile("frames", f"{after['frames']:,}", told)
+        told = f"at {rate_said(after['frame_rate'])} a second" if after.get("frame_rate") else ""
+        length = f"{lasting(float(after['seconds']))} " if after.get("seconds") else ""
+        yield Tile("frames", f"{after['frames']:,}", f"{length}{told}")
     sizes = [_size(stream) for stream in (before, after)]
     if sizes[1]:
         yield Tile("picture", sizes[1], "as in the source" if sizes[0] == sizes[1] else f"from {sizes[0]}")
@@ -156,7 +157,7 @@ def files_of(proof: Proof) -> list[tuple[str, str, str]]:
         ("video codec", lambda stream: stream.get("codec")),
         ("picture", _size),
         ("frames", lambda stream: None if stream.get("frames") is None else f"{stream['frames']:,}"),
-        ("frame rate", lambda stream: None if stream.get("frame_rate") is None else f"{rate_said(stream['frame_rate'])} a second"),
+        ("frame rate", lambda stream: None if stream.get("frame_rate") is None else f"{rate_said(stream['frame_rate'])} fps"),
         ("length", lambda stream: None if stream.get("seconds") is None else clock(float(stream["seconds"]))),
         ("size", lambda stream: None if stream.get("bytes") is None else bytes_said(int(stream["bytes"]))),
     ):

@@ -13,11 +13,11 @@ GLOSSARY = (
     ("engine", "A trained network, or a fixed method, that does one task."),
     ("tier", "fast: small networks for real time on a plain processor (CPU). best: larger ones, for a graphics card (GPU)."),
     ("weights", "What a network has learned, as numbers in a file."),
-    ("detail made up", "The network draws what is likely, not what was recorded: a sign it writes or a face it shows may be wrong."),
+    ("detail made up", "The network draws what is likely, not what was recorded: a sign or a face may be wrong."),
     ("SHA-256", "A checksum: two files with the same one are the same to the last bit."),
-    ("warping error", "Frames are laid over each other along the motion; what still differs is noise and flicker. Samples count from"
-     " 0 to 1, squared. After Lai et al., 2018. A blurred video has a low one as well."),
-    ("warping error, 0.8×", "Of the output, divided by that of the input at the same brightness: below 1 the output is steadier."),
+    ("warping error", "Frames are laid over each other along the motion; what still differs is noise and flicker. Samples"
+     " count from 0 to 1, squared. After Lai et al., 2018. A blurred video has a low one as well."),
+    ("warping error, 0.8×", "Of the output, divided by that of the input at the same brightness: below 1 it is steadier."),
     ("codec", "How pictures or sound are compressed: h264, hevc (H.265), vp9, av1, aac and others."),
     ("container", "The kind of file that holds them: mp4, mov, mkv (Matroska), webm, ts and others."),
     ("crf", "Constant rate factor: the quality that is asked of a codec; lower is better, and makes a larger file."),

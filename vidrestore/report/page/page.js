@@ -6,6 +6,7 @@
   // Before | after: the range input holds the place and answers to keys; pointers anywhere on the picture move it.
   for (const compare of document.querySelectorAll(".compare")) {
     const input = compare.querySelector("input");
+    let waiting = null;
     const show = () => {
       const before = Math.round(Number(input.value));
       compare.style.setProperty("--at", `${input.value}%`);
@@ -22,9 +23,17 @@
       event.preventDefault();
       compare.setPointerCapture(event.pointerId);
       input.focus({ preventScroll: true });
-      follow(event);
+      // A finger may be about to scroll the page: the line waits until it moves across, or is lifted where it was.
+      waiting = event.pointerType === "touch" ? event : null;
+      if (!waiting) follow(event);
     });
     compare.addEventListener("pointermove", (event) => {
+      if (!compare.hasPointerCapture(event.pointerId)) return;
+      if (waiting && Math.abs(event.clientX - waiting.clientX) <= Math.abs(event.clientY - waiting.clientY)) return;
+      waiting = null;
+      follow(event);
+    });
+    compare.addEventListener("pointerup", (event) => {
       if (compare.hasPointerCapture(event.pointerId)) follow(event);
     });
     input.addEventListener("input", show);

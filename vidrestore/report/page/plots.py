@@ -104,7 +104,7 @@ def plots_of(curves: Mapping[str, Curve], moments: Sequence[Moment], speed: Spee
     plots = []
     for subject in _SUBJECTS:
         lines = [(name, side, _clean(curves[key])) for key, name, side in subject.curves if key in curves]
-        marks = [moment for moment in moments] if subject.id == "change" else []
+        marks = list(moments) if subject.id == "change" else []
         if any(len(seconds) >= 2 for _, _, (seconds, _) in lines):
             plots.append(_plot(subject, lines, marks, "time in the video", "on average {means}"))
     rates = [] if speed is None else _rates(speed)
@@ -258,7 +258,8 @@ def _table(curves: list[tuple[str, str, tuple[np.ndarray, np.ndarray]]]) -> tupl
     rows = []
     for at in picked.tolist():
         cells = [
-            figure(float(values[int(np.abs(seconds - at).argmin())])) if len(seconds) else "–" for _, _, (seconds, values) in curves
+            figure(float(values[int(np.abs(seconds - at).argmin())])) if len(seconds) else "–"
+            for _, _, (seconds, values) in curves
         ]
         rows.append((clock(at), *cells))
     return tuple(rows)

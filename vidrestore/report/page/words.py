@@ -11,7 +11,7 @@ __all__ = ["bytes_said", "clock", "counted", "figure", "lasting", "rate_said", "
 
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls, but tab and line feed
-    "\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # invisible, or turn the direction of text
+    "\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # unseen, or turning the direction
     "\ud800-\udfff\U000e0000-\U000e007f]"  # halves of pairs (bytes of a name that are no UTF-8), tags
 )
 
