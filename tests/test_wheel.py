@@ -82,6 +82,8 @@ def test_it_carries_the_package_and_nothing_else(contents: set[str]) -> None:
     assert {name.partition("/")[0] for name in contents if ".dist-info/" not in name} == {"vidrestore"}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "vidrestore").rglob("*.py")}
     assert modules <= contents
+    page = {path.relative_to(ROOT).as_posix() for path in (ROOT / "vidrestore" / "report" / "page").glob("*.*")}
+    assert {Path(name).suffix for name in page} == {".py", ".html", ".css", ".js"} and page <= contents
     unwanted = ("tests/", "benchmarks/", "runs/", "__pycache__", ".pt", ".pkl", ".part")
     assert not [name for name in contents if any(part in name for part in unwanted)]
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in contents)
@@ -103,6 +105,17 @@ def test_the_installed_copy_finds_its_own_data(installed: Installed) -> None:
         str(package / "_data" / "engines"),
         str(package / "_data" / "configs"),
     ]
+
+
+def test_the_installed_copy_finds_the_parts_of_its_report(installed: Installed) -> None:
+    told = installed.python(
+        "-c",
+        "from vidrestore.report.page import render\n"
+        "from vidrestore.report.proof import Proof, Run\n"
+        "run = Run((), {}, {}, '', '', None, None)\n"
+        "print(render(Proof('in.mp4', 'out.mp4', '', '', {}, {}, run, (), '', {}, {}, (), None, (), (), ())))",
+    )
+    assert "<h1><bdi>out.mp4</bdi></h1>" in told and "clip-path" in told and "pointerdown" in told
 
 
 def test_it_lists_its_engines(installed: Installed) -> None:
