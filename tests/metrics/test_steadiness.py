@@ -63,6 +63,17 @@ def test_known_values_of_a_static_shot() -> None:
     assert told.ratio == pytest.approx(told.warping_out / told.warping_in_matched)
 
 
+def test_frame_by_frame_it_tells_each_pair() -> None:
+    meter, clip = SteadinessMeter(), drive(3)
+    assert meter.add(clip[0], clip[0]) is None
+    told = [meter.add(p, p) for p in clip[1:]]
+    assert [pair[0] == pair[1] > 0 for pair in told if pair] == [True, True]
+    meter.cut()
+    assert meter.add(clip[0], clip[0]) is None
+    assert meter.result().pairs == 2
+    assert meter.result().warping_out == pytest.approx(measured(clip, clip).warping_out)
+
+
 def test_an_input_that_never_changes_has_no_ratio() -> None:
     still = [texture()] * 3
     told = measured(still, noisy(still))

@@ -86,6 +86,10 @@ class FlickerMeter:
         self._seen = [*self._seen, (grey, _opponent(there), _opponent(small))][-3:]
         return self._measure() if len(self._seen) == 3 else None
 
+    def cut(self) -> None:
+        """What is added next does not follow what was added last."""
+        self._seen, self._flows = [], []
+
     def result(self) -> Flicker:
         """The means so far.
 

@@ -72,6 +72,7 @@ class SteadinessMeter:
         self._samples = self._pixels = 0
         self._squares = self._seen = 0.0
         self._pairs = self._skipped = 0
+        self._last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def add_run(self, references: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """Add consecutive frames of one shot, input and output of each.
@@ -83,22 +84,28 @@ class SteadinessMeter:
         Raises:
             ValueError: they differ in number.
         """
-        last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self.cut()
         for reference, output in zip(references, outputs, strict=True):
-            grey = fit_within(luma(reference), FLOW_SIDE)
-            there = _fine(fit_within(output, self._longest))
-            here = _fine(_sized(reference, *there.shape[:2]))
-            self._see_light(here, there)
-            if last is not None:
-                self._measure(last, (grey, here, there))
-            last = grey, here, there
+            self.add(reference, output)
+        self.cut()
 
-    def merge(self, other: SteadinessMeter) -> None:
-        """Add all that another meter was given."""
-        self._met += other._met
-        self._levels += other._levels
-        for name in ("_light", "_samples", "_pixels", "_squares", "_seen", "_pairs", "_skipped"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+    def add(self, reference: np.ndarray, output: np.ndarray) -> tuple[float, float] | None:
+        """Add the next frame of a shot.
+
+        Returns:
+            Warping errors of the frame before and this one: of the input as it is, and of the output. None where there is no frame
+            before, or the two share too little.
+        """
+        grey = fit_within(luma(reference), FLOW_SIDE)
+        there = _fine(fit_within(output, self._longest))
+        here = _fine(_sized(reference, *there.shape[:2]))
+        self._see_light(here, there)
+        last, self._last = self._last, (grey, here, there)
+        return None if last is None else self._measure(last, self._last)
+
+    def cut(self) -> None:
+        """What is added next does not follow what was added last."""
+        self._last = None
 
     def result(self) -> Steadiness:
         """All runs so far.
@@ -129,23 +136,28 @@ class SteadinessMeter:
         self._light += float(np.dot(cv2.mean(there)[:3], LUMA)) / (255 * STEPS) * here.shape[0] * here.shape[1]
         self._samples += here.shape[0] * here.shape[1]
 
-    def _measure(self, first: tuple[np.ndarray, ...], second: tuple[np.ndarray, ...]) -> None:
+    def _measure(self, first: tuple[np.ndarray, ...], second: tuple[np.ndarray, ...]) -> tuple[float, float] | None:
         forward, backward = self._flow(first[0], second[0]), self._flow(second[0], first[0])
         mask = visible(forward, backward, boundary=BOUNDARY)
         share = float(mask.mean())
         if share < LEAST_VISIBLE:
             self._skipped += 1
-            return
+            return None
         height, width = first[1].shape[:2]
         whole = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
         flow = resize_flow(forward, height, width)
         self._pairs += 1
         self._seen += share
-        self._pixels += cv2.countNonZero(whole)
-        self._squares += cv2.norm(first[2], warp(second[2], flow), cv2.NORM_L2SQR, whole) / (255 * STEPS) ** 2
-        here, moved = _cells(first[1]), _cells(warp(second[1], flow))
+        pixels = cv2.countNonZero(whole)
+        moved = warp(second[1], flow)
+        squares_in = cv2.norm(first[1], moved, cv2.NORM_L2SQR, whole) / (255 * STEPS) ** 2
+        squares_out = cv2.norm(first[2], warp(second[2], flow), cv2.NORM_L2SQR, whole) / (255 * STEPS) ** 2
+        self._pixels += pixels
+        self._squares += squares_out
+        cells = [_cells(first[1]), _cells(moved)]
         for channel in range(3):  # counts of one picture are exact in the float32 that comes back
-            self._met += cv2.calcHist([here, moved], [channel, 3 + channel], whole, [CELLS, CELLS], [0, CELLS, 0, CELLS])
+            self._met += cv2.calcHist(cells, [channel, 3 + channel], whole, [CELLS, CELLS], [0, CELLS, 0, CELLS])
+        return squares_in / pixels, squares_out / pixels
 
     def _error_in(self, gamma: float) -> float:
         value = np.linspace(0.0, 1.0, CELLS) ** gamma
