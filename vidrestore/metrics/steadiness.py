@@ -107,6 +107,14 @@ class SteadinessMeter:
         """What is added next does not follow what was added last."""
         self._last = None
 
+    def merge(self, other: SteadinessMeter) -> None:
+        """Add all that another meter has measured; what is added next to this one follows nothing."""
+        self.cut()
+        self._met += other._met
+        self._levels += other._levels
+        for name in ("_light", "_samples", "_pixels", "_squares", "_seen", "_pairs", "_skipped"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
     def result(self) -> Steadiness:
         """All runs so far.
 
