@@ -20,6 +20,7 @@ __all__ = ["cli", "main"]
 
 COMMANDS = {
     "run": "Restore a video, or many.",
+    "preview": "Show a few restored moments before a long run.",
     "jobs": "Show how the jobs in a folder stand.",
     "probe": "Show what a video file holds.",
     "verify": "Check that everything of a video is in another.",

@@ -35,11 +35,11 @@ def progress_bar(plan: Plan) -> Iterator[Callable[[Progress], None]]:
 
 
 @contextmanager
-def frames_bar() -> Iterator[Callable[[int, int | None], None]]:
-    """A bar for work that is told as (frames done, frames in all or None)."""
+def frames_bar(of: str = "frames") -> Iterator[Callable[[int, int | None], None]]:
+    """A bar for work that is told as (frames done, frames in all or None); `of` is what they are called."""
     from tqdm import tqdm
 
-    with tqdm(unit=" frames", dynamic_ncols=True, leave=False, file=sys.stderr) as bar:
+    with tqdm(unit=f" {of}", dynamic_ncols=True, leave=False, file=sys.stderr) as bar:
 
         def step(done: int, total: int | None) -> None:
             bar.total = total
