@@ -81,7 +81,7 @@ def pass_over(pairs: Pairs, viewers: tuple[Viewer, Viewer], progress: Callable[[
         if last is not None and last.output.index == number - 1 and warped(number - 1):
             here = SteadinessMeter()
             here.add_run(*zip(last.pictures, pair.pictures, strict=True))
-            total.add_run(*zip(last.pictures, pair.pictures, strict=True))
+            total.merge(here)
             if (one := _result(here)) is not None:
                 found.warping.append((found.samples[-2].seconds, one.warping_in_matched, one.warping_out))
         last = pair
