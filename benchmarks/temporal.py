@@ -1,11 +1,14 @@
-"""What temporal blending does to a picture: steadier, as sharp, at what cost; both methods side by side.
+"""What steadying over time does to a picture: how steady, how sharp, what trails, at what cost; all ways side by side.
 
-    python -m benchmarks.temporal [CLIP ...] [--start S] [--frames N] [--preset NAME] [--method full|coarse] [--tier best|fast]
+    python -m benchmarks.temporal [CLIP ...] [--start S] [--frames N] [--tier fast|best] [--engines flare,day] [--method M ...]
 
-For a synthetic static shot with noise, a synthetic drive, and each clip given: the clip as it is and "brightened" by a tone
-curve (exponent 0.45: dark noise and compression come up, as with a night -> day engine), and as --flare --day restore it;
-each unblended, and blended at full size and coarsely.
-Warping error is measured along the input's flow and mask. Writes benchmarks/results/temporal.json.
+Each way (maps, coarse, full, maps+coarse, maps+full) through the engines and stages of a real run:
+- clips (the example clip where none is given): warping error, along the input's flow and mask, and sharpness against the run
+  without blending, and what blending costs in processor time at the clip's size and at 1280x720;
+- a static shot with noise: temporal noise, and PSNR to what the engines make of the shot without noise;
+- an object crossing a scene, bright or faint: the largest difference from the run without blending, outside the object;
+and blending of pictures alone, without engines, on shots of which the truth is known.
+Writes benchmarks/results/temporal.json, for the fast tier temporal_fast.json.
 """
 
 from __future__ import annotations
@@ -13,17 +16,20 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
 from benchmarks.machine import about
-from vidrestore.config import TemporalConfig, settle
+from benchmarks.temporal_shots import crossing, forward_drive, noisy, static_shot
+from vidrestore.config import RunConfig, settle
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.fused import FusedEngine
 from vidrestore.media.input.decode import VideoDecoder
@@ -32,154 +38,219 @@ from vidrestore.metrics.noise import temporal_noise
 from vidrestore.metrics.psnr import psnr
 from vidrestore.metrics.sharpness import edge_gain, sharpness_ratio
 from vidrestore.metrics.warping import warping_error
+from vidrestore.pipeline.engines import engine_stage, stages_after
 from vidrestore.temporal.method import make_blend
-from vidrestore.types import Frame
+from vidrestore.types import Batch, Frame
 
-RESULTS = Path(__file__).parent / "results" / "temporal.json"
-SIGMA = 6.0
+RESULTS = Path(__file__).parent / "results"
+EXAMPLE = Path(__file__).parent.parent / "examples" / "night_drive.mp4"
+METHODS = ("maps", "coarse", "full", "maps+coarse", "maps+full")
+CROSSINGS = ((240, 0, 9), (240, 16, 9), (240, 16, 24), (24, 0, 9), (20, 16, 9))
+"""Level of the object, darkness of the scene (0: flat), pixels a frame."""
 
-
-def texture(height: int, width: int) -> np.ndarray:
-    """Soft and fine structure, (H, W, 3) uint8; seed 2026."""
-    generator = np.random.default_rng(2026)
-    total = np.zeros((height, width, 3))
-    for sigma, weight in ((24, 1.0), (8, 0.8), (3, 0.6), (1.2, 0.5)):
-        layer = cv2.GaussianBlur(generator.normal(size=total.shape), (0, 0), sigma)
-        total += weight * layer / layer.std()
-    return np.clip(128 + 25 * total, 40, 215).astype(np.uint8)
+Pictures = list[np.ndarray]
 
 
-def static_shot(count: int = 12) -> list[np.ndarray]:
-    return [texture(360, 640)] * count
+def framed(pictures: Sequence[np.ndarray]) -> list[Frame]:
+    return [Frame(p.transpose(2, 0, 1), k, k, Fraction(1, 30)) for k, p in enumerate(pictures)]
 
 
-def forward_drive(count: int = 12) -> list[np.ndarray]:
-    """Zoom and subpixel pan over a texture drawn at twice the size."""
-    big = texture(720, 1280)
-    shots = []
-    for k in range(count):
-        s = 1.006**k
-        matrix = np.array([[s, 0, (1 - s) * 640 - 1.4 * k], [0, s, (1 - s) * 360 - 0.6 * k]], np.float32)
-        moved = cv2.warpAffine(big, matrix, (1280, 720), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-        shots.append(cv2.resize(moved, (640, 360), interpolation=cv2.INTER_AREA))
-    return shots
+def batches(pictures: Sequence[np.ndarray]) -> Iterator[Batch]:
+    """One frame at a time, as on a CPU."""
+    for frame in framed(pictures):
+        yield Batch(torch.from_numpy(np.ascontiguousarray(frame.data.transpose(1, 2, 0))).permute(2, 0, 1).unsqueeze(0), (frame,))
 
 
-def noisy(pictures: Iterable[np.ndarray]) -> list[np.ndarray]:
-    generator = np.random.default_rng(1)
-    return [np.clip(p + generator.normal(0, SIGMA, p.shape), 0, 255).round().astype(np.uint8) for p in pictures]
+@dataclass(frozen=True)
+class Chain:
+    """Engines, loaded once, and the settings that name them."""
+
+    engine: FusedEngine
+    config: RunConfig
+
+    def way(self, method: str | None) -> RunConfig:
+        """The settings with this way of blending; None: without."""
+        change: dict[str, Any] = {"enabled": False} if method is None else {"method": method}
+        return self.config.model_copy(update={"temporal": self.config.temporal.model_copy(update=change)})
+
+    def run(self, pictures: Sequence[np.ndarray], method: str | None) -> tuple[Pictures, float]:
+        """What a run makes of pictures, and processor milliseconds a frame (all threads together)."""
+        config = self.way(method)
+        began = time.process_time()
+        frames: Iterator[Frame] = engine_stage(config, self.engine).process(batches(pictures))
+        for stage in stages_after(config, self.engine):
+            frames = stage.process(frames)
+        out = [np.ascontiguousarray(np.asarray(frame.data).transpose(1, 2, 0)) for frame in frames]
+        return out, (time.process_time() - began) * 1e3 / len(pictures)
+
+    def cost(self, pictures: Sequence[np.ndarray], method: str) -> float:
+        """Processor milliseconds a frame that this way of blending adds; the least of three."""
+        return min(self.run(pictures, method)[1] - self.run(pictures, None)[1] for _ in range(3))
 
 
-def brightened(picture: np.ndarray) -> np.ndarray:
-    return cv2.LUT(picture, np.round(255 * (np.arange(256) / 255) ** 0.45).astype(np.uint8))
-
-
-def with_engines(pictures: list[np.ndarray], tier: str) -> list[np.ndarray]:
-    """What a run with --flare --day makes of the pictures before it blends them."""
-    catalog = Catalog.find()
-    engine = FusedEngine([catalog.resolve(task, tier) for task in ("flare", "day")], catalog)
-    batches = (torch.from_numpy(picture).permute(2, 0, 1).unsqueeze(0) for picture in pictures)
-    return [np.ascontiguousarray(engine.restore(batch)[0].permute(1, 2, 0).numpy()) for batch in batches]
-
-
-def blend(pictures: list[np.ndarray], config: TemporalConfig) -> tuple[list[np.ndarray], float]:
-    """Blended pictures and processor milliseconds a frame (all threads together, so a busy machine does not show)."""
-    warm = [Frame(p.transpose(2, 0, 1), k, k, Fraction(1, 30)) for k, p in enumerate(pictures[:2])]
-    list(make_blend(config, ()).process(warm))  # kernels are compiled, or read from their cache, once
-    frames = [Frame(p.transpose(2, 0, 1), k, k, Fraction(1, 30)) for k, p in enumerate(pictures)]
-    began = time.process_time()
-    out = [frame.data.transpose(1, 2, 0) for frame in make_blend(config, ()).process(frames)]
-    return out, (time.process_time() - began) * 1e3 / len(pictures)
-
-
-def mean(measure: Callable[[np.ndarray, np.ndarray], float], a: list[np.ndarray], b: list[np.ndarray]) -> float:
+def mean(measure: Callable[[np.ndarray, np.ndarray], float], a: Pictures, b: Pictures) -> float:
     return float(np.mean([measure(x, y) for x, y in zip(a, b, strict=True)]))
 
 
-def measure(name: str, source: list[np.ndarray], restored: list[np.ndarray], config: TemporalConfig) -> dict[str, object]:
-    """One row: `restored` unblended against blended, along the motion of `source`."""
-    blended, cost = blend(restored, config)
-    before, after = warping_error(restored, source), warping_error(blended, source)
-    return {
-        "clip": name,
-        "method": config.method,
-        "size": f"{source[0].shape[1]}x{source[0].shape[0]}",
-        "frames": len(source),
-        "warping_error_input": before.reference,
-        "warping_error_unblended": before.output,
-        "warping_error_blended": after.output,
-        "ratio": after.output / before.output if before.output > 0 else None,
-        "edge_gain": mean(edge_gain, blended, restored),
-        "sharpness_ratio": mean(sharpness_ratio, blended, restored),
-        "cpu_ms_per_frame": cost,
-    }
+def measure_clip(name: str, source: Pictures, chain: Chain, methods: Sequence[str]) -> list[dict]:
+    """A row for each way: against the run without blending, along the motion of `source`."""
+    plain, _ = chain.run(source, None)
+    before = warping_error(plain, source)
+    wide = [cv2.resize(p, (1280, 720), interpolation=cv2.INTER_AREA) for p in source]
+    rows = []
+    for method in methods:
+        blended, _ = chain.run(source, method)
+        after = warping_error(blended, source)
+        rows.append(
+            {
+                "kind": "clip",
+                "shot": name,
+                "method": method,
+                "size": f"{source[0].shape[1]}x{source[0].shape[0]}",
+                "frames": len(source),
+                "warping_error_input": before.reference,
+                "warping_error_unblended": before.output,
+                "warping_error_blended": after.output,
+                "ratio": after.output / before.output,
+                "edge_gain": mean(edge_gain, blended, plain),
+                "sharpness_ratio": mean(sharpness_ratio, blended, plain),
+                "cpu_ms_720p": chain.cost(wide, method),
+            }
+        )
+    return rows
 
 
-def measure_truth(name: str, clean: list[np.ndarray], config: TemporalConfig) -> dict[str, object]:
-    """A synthetic shot with noise: the row above plus what can be said where the truth is known."""
+def measure_static(darkness: int, chain: Chain, methods: Sequence[str]) -> list[dict]:
+    """A static shot with noise through the engines; the truth is what they make of it without noise."""
+    clean = static_shot(darkness=darkness)
     shot = noisy(clean)
-    blended, _ = blend(shot, config)
-    sharp, _ = blend(clean, config)
-    row = measure(name, shot, shot, config)
-    row |= {"psnr_noisy": mean(psnr, shot, clean), "psnr_blended": mean(psnr, blended, clean)}
-    row |= {"clean_sharpness_ratio": mean(sharpness_ratio, sharp, clean), "clean_edge_gain": mean(edge_gain, sharp, clean)}
+    truth = chain.run(clean[:1], None)[0] * len(clean)
+    plain, _ = chain.run(shot, None)
+    rows = []
+    for method in methods:
+        blended, _ = chain.run(shot, method)
+        rows.append(
+            {
+                "kind": "static",
+                "shot": f"static, 1/{darkness} as bright",
+                "method": method,
+                "noise_ratio": temporal_noise(blended) / temporal_noise(plain),
+                "psnr_unblended": mean(psnr, plain, truth),
+                "psnr_blended": mean(psnr, blended, truth),
+            }
+        )
+    return rows
+
+
+def measure_crossing(level: int, darkness: int, speed: int, chain: Chain, methods: Sequence[str]) -> list[dict]:
+    """How far an object's crossing shows where it was or will be within the window, and elsewhere.
+
+    Elsewhere blending changes what engines do differently from frame to frame, which is its purpose: how large that is stands
+    beside it.
+    """
+    shot, masks = crossing(level, darkness, speed)
+    plain, _ = chain.run(shot, None)
+    reach = chain.config.temporal.radius * (chain.engine.map_passes + 1)
+    paths = [np.any(masks[max(0, k - reach) : k + reach + 1], axis=0) & ~mask for k, mask in enumerate(masks)]
+    rest = [~path & ~mask for path, mask in zip(paths, masks, strict=True)]
+    restless = max(
+        int(np.abs(b.astype(int) - a)[r & s].max()) for (a, b), (r, s) in zip(pairwise(plain), pairwise(rest), strict=True)
+    )
+    rows = []
+    for method in methods:
+        blended, _ = chain.run(shot, method)
+        apart = [np.abs(b.astype(int) - p).max(axis=2) for b, p in zip(blended, plain, strict=True)]
+        trails = [a[path] for a, path in zip(apart, paths, strict=True)]
+        rows.append(
+            {
+                "kind": "crossing",
+                "shot": f"object {level} over {f'texture/{darkness}' if darkness else 'flat 12'}, {speed} px a frame",
+                "method": method,
+                "trail": int(max(t.max() for t in trails)),
+                "trail_share_above_2": float(max(np.mean(t > 2) for t in trails)),
+                "elsewhere": int(max(a[r].max() for a, r in zip(apart, rest, strict=True))),
+                "unblended_from_frame_to_frame": restless,
+            }
+        )
+    return rows
+
+
+def measure_truth(name: str, clean: Pictures, config: RunConfig, pictures: str) -> dict:
+    """Pictures blended as they are: what can be said where the truth is known."""
+    temporal = config.temporal.model_copy(update={"method": pictures})
+
+    def blend(shot: Pictures) -> Pictures:
+        stage = make_blend(temporal, ())
+        assert stage is not None
+        return [np.ascontiguousarray(frame.data.transpose(1, 2, 0)) for frame in stage.process(framed(shot))]
+
+    shot = noisy(clean)
+    blended, sharp = blend(shot), blend(clean)
+    row = {
+        "kind": "pictures alone",
+        "shot": name,
+        "method": pictures,
+        "psnr_unblended": mean(psnr, shot, clean),
+        "psnr_blended": mean(psnr, blended, clean),
+        "clean_sharpness_ratio": mean(sharpness_ratio, sharp, clean),
+        "clean_edge_gain": mean(edge_gain, sharp, clean),
+    }
     if all(picture is clean[0] for picture in clean):
-        row["temporal_noise_ratio"] = temporal_noise(blended) / temporal_noise(shot)
+        row["noise_ratio"] = temporal_noise(blended) / temporal_noise(shot)
     return row
 
 
 def show(row: dict) -> None:
-    print(
-        f"{row['clip']:<40} {row['method']:>6} {row['size']:>9} {row['warping_error_input']:10.3e} "
-        f"{row['warping_error_unblended']:10.3e} {row['warping_error_blended']:10.3e} {row['ratio']:6.3f} "
-        f"{row['edge_gain']:9.4f} {row['sharpness_ratio']:9.4f} "
-        f"{row['cpu_ms_per_frame']:6.1f}"
-    )
-    if "psnr_noisy" in row:
-        noise = f"temporal noise x{row['temporal_noise_ratio']:.3f}, " if "temporal_noise_ratio" in row else ""
-        print(
-            f"    {noise}PSNR to the clean shot {row['psnr_noisy']:.2f} -> {row['psnr_blended']:.2f} dB; "
-            f"without noise: sharpness {row['clean_sharpness_ratio']:.4f}, edges {row['clean_edge_gain']:.4f}"
-        )
+    figures = [f"{key} {value:.4g}" for key, value in row.items() if isinstance(value, (int, float)) and key != "frames"]
+    print(f"{row['kind']}: {row['shot']} | {row['method']:<11} | {', '.join(figures)}", flush=True)
+
+
+def rows_of(options: argparse.Namespace, chain: Chain) -> Iterator[dict]:
+    methods = options.method or METHODS
+    chain.run(static_shot(3), "maps+coarse")  # kernels are compiled, or read from their cache, once
+    for path in options.clips or [EXAMPLE]:
+        with VideoDecoder(path, DecodeOptions(options.start)) as decoder:
+            source = [np.ascontiguousarray(f.data.transpose(1, 2, 0)) for f in islice(decoder, options.frames)]
+        yield from measure_clip(path.name, source, chain, methods)
+    for darkness in (1, 6):
+        yield from measure_static(darkness, chain, methods)
+    for level, darkness, speed in CROSSINGS:
+        yield from measure_crossing(level, darkness, speed, chain, methods)
+    for name, clean in (("static, sigma 6", static_shot()), ("drive, sigma 6", forward_drive())):
+        for pictures in ("coarse", "full"):
+            yield measure_truth(name, clean, chain.config, pictures)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="*", type=Path, metavar="CLIP")
     parser.add_argument("--start", type=float, default=0.0, help="seconds")
-    parser.add_argument("--frames", type=int, default=24, help="frames taken from each clip")
+    parser.add_argument("--frames", type=int, default=16, help="frames taken from each clip")
+    parser.add_argument("--tier", default="fast", choices=("fast", "best"), help="of the engines")
+    parser.add_argument("--engines", default="flare,day", help="in order, parted by commas")
     parser.add_argument("--preset", help="take the temporal settings of a preset")
-    parser.add_argument("--threads", type=int, default=1, help="OpenCV threads")
-    parser.add_argument("--method", action="append", choices=("full", "coarse"), help="may be repeated; both if not given")
-    parser.add_argument("--tier", default="best", choices=("fast", "best"), help="of the engines")
-    parser.add_argument("--json", type=Path, default=RESULTS, metavar="FILE")
+    parser.add_argument("--method", action="append", choices=METHODS, help="may be repeated; all if not given")
+    parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
-    cv2.setNumThreads(options.threads)
-    configs = [settle({"temporal": {"method": m}}, preset=options.preset).temporal for m in options.method or ("full", "coarse")]
-    columns = f"{'warp in':>10} {'unblended':>10} {'blended':>10} {'ratio':>6} {'edge gain':>9} {'sharpness':>9} {'cpu ms':>6}"
-    print(f"{'clip':<40} {'method':>6} {'size':>9} {columns}")
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    config = settle({"engines": options.engines.split(","), "tier": options.tier, "device": "cpu"}, preset=options.preset)
+    catalog = Catalog.find()
+    cards = [catalog.resolve(task, options.tier) for task in config.engines]
     rows = []
-    for name, clean in (("synthetic static, sigma 6", static_shot()), ("synthetic drive, sigma 6", forward_drive())):
-        for config in configs:
-            rows.append(measure_truth(name, clean, config))
-            show(rows[-1])
-    for path in options.clips:
-        with VideoDecoder(path, DecodeOptions(options.start)) as decoder:
-            source = [np.ascontiguousarray(f.data.transpose(1, 2, 0)) for f in islice(decoder, options.frames)]
-        variants = (
-            (path.name, source),
-            (f"{path.stem}, brightened", [brightened(p) for p in source]),
-            (f"{path.stem}, flare + day", with_engines(source, options.tier)),
-        )
-        for name, restored in variants:
-            for config in configs:
-                rows.append(measure(name, source, restored, config))
-                show(rows[-1])
-    machine = about() | {"opencv": cv2.__version__, "opencv_threads": options.threads}
-    options.json.parent.mkdir(exist_ok=True)
-    said = {"machine": machine, "tier": options.tier, "settings": configs[0].model_dump(exclude={"method"}), "rows": rows}
-    options.json.write_text(json.dumps(said, indent=2) + "\n")
-    print(f"written to {options.json}")
+    for row in rows_of(options, Chain(FusedEngine(cards, catalog, "cpu"), config)):
+        rows.append(row)
+        show(row)
+    target = options.json or RESULTS / ("temporal_fast.json" if options.tier == "fast" else "temporal.json")
+    target.parent.mkdir(exist_ok=True)
+    said = {
+        "machine": about() | {"opencv": cv2.__version__},
+        "engines": [card.id for card in cards],
+        "settings": config.temporal.for_tasks(card.task for card in cards).model_dump(exclude={"method"}),
+        "rows": rows,
+    }
+    target.write_text(json.dumps(said, indent=2) + "\n")
+    print(f"written to {target}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Coarse steadying of integer frames: reduce a frame to blocks, weigh what its neighbours say, add the correction back.
+"""Coarse steadying of integer frames: reduce a frame to blocks, weigh what its neighbours say. `correct` adds it.
 
 Every kernel runs in one thread and holds no lock. Pictures are (H, W, C) in memory, C 1 or 3; small ones are float32 in 8-bit
 levels (0..255) whatever the frame's depth, one sample for each block of `factor` x `factor` pixels, the last ones cut off by
@@ -13,7 +13,6 @@ import numpy as np
 from numba import njit
 
 __all__ = [
-    "add_enlarged",
     "add_moved",
     "agreement",
     "calm_detail",
@@ -24,6 +23,7 @@ __all__ = [
     "mean_of",
     "reduce_blocks",
     "settle",
+    "still",
     "visible",
 ]
 
@@ -297,71 +297,34 @@ def calm_detail(correction, soft, flow, pixels, still, moving, keep):  # type: i
 
 
 @njit(**_FAST)
-def add_enlarged(picture, correction, factor, unit, out):  # type: ignore[no-untyped-def]
-    """`picture` + `correction`, enlarged bilinearly, rounded half up and clipped.
+def still(signed, plain, flow, trust, limits, noise, agree, strength, difference, total, weights):  # type: ignore[no-untyped-def]
+    """Where a neighbour shows the same thing at the same place, so that its pixels may be averaged as they lie.
 
     Args:
-        picture: (H, W, C) uint8 or uint16, contiguous.
-        correction: (h, w, C) float32, 8-bit levels.
-        factor: pixels a side of a block.
-        unit: samples in an 8-bit level: 1 for uint8, 257 for uint16.
-        out: like `picture`, written to; may be `picture` itself.
+        signed: neighbour minus frame, averaged over a window, (h, w, C) float32.
+        plain: see `gather`.
+        flow: (h, w, 2) float32, to the neighbour.
+        trust: (h, w) uint8.
+        limits: lengths of flow up to which a place counts as still entirely, and from which on not at all.
+        noise: levels of `plain` that are noise.
+        agree: levels of difference at which the weight has fallen to 0.
+        strength: weight of a perfectly matching neighbour.
+        difference: neighbour minus frame, (h, w, C) float32.
+        total: (h, w, C) float32: weighted differences are added.
+        weights: (h, w) float32, written to.
     """
-    height, width, channels = picture.shape
-    small_height, small_width = correction.shape[:2]
-    length = width * channels
-    source, target = picture.reshape(height, length), out.reshape(height, length)
-    # Between the middles of two blocks lie `factor` pixels; the first begin half a block left of the picture.
-    parts = (np.arange(factor) + 0.5 * (1 - factor % 2)).astype(np.float32) / np.float32(factor)
-    margin = (factor - factor // 2) * channels
-    wide = np.empty((2, (small_width + 1) * factor * channels), np.float32)  # two small rows, enlarged across
-    row = np.empty(((small_width + 2) * channels), np.float32)
-    held = np.full(2, -1, np.int64)
-    peak = np.float32(255.0) * np.float32(unit) + HALF
+    height, width, channels = signed.shape
+    first, last = np.float32(limits[0]), np.float32(limits[1])
     for y in range(height):
-        place = (np.float32(y) + HALF) / np.float32(factor) - HALF
-        first, second, down = _place(place, small_height - 1)
-        for i in (first, second):
-            if held[i & 1] != i:
-                held[i & 1] = i
-                _scaled_row(correction[i], np.float32(unit), row)
-                _enlarge_row(row, channels, parts, wide[i & 1])
-        above, below = wide[first & 1, margin : margin + length], wide[second & 1, margin : margin + length]
-        _add_row(source[y], above, below, down, peak, target[y])
-
-
-@njit(**_FAST)
-def _scaled_row(correction, unit, row):  # type: ignore[no-untyped-def]
-    """A small row of the correction in samples, its two ends repeated once."""
-    small_width, channels = correction.shape
-    for j in range(small_width + 2):
-        k = min(max(j - 1, 0), small_width - 1)
-        for c in range(channels):
-            row[j * channels + c] = correction[k, c] * unit
-
-
-@njit(**_FAST)
-def _enlarge_row(row, channels, parts, wide):  # type: ignore[no-untyped-def]
-    """From the middle of each block to the middle of the next, in `parts` of the way."""
-    place = 0
-    if channels == 3:
-        for j in range(0, row.size - 3, 3):
-            red, green, blue = row[j], row[j + 1], row[j + 2]
-            to_red, to_green, to_blue = row[j + 3] - red, row[j + 4] - green, row[j + 5] - blue
-            for part in parts:
-                wide[place] = red + part * to_red
-                wide[place + 1] = green + part * to_green
-                wide[place + 2] = blue + part * to_blue
-                place += 3
-        return
-    for j in range(row.size - 1):
-        for part in parts:
-            wide[place] = row[j] + part * (row[j + 1] - row[j])
-            place += 1
-
-
-@njit(**_FAST)
-def _add_row(source, above, below, down, peak, target):  # type: ignore[no-untyped-def]
-    for x in range(source.size):
-        value = np.float32(source[x]) + (above[x] + down * (below[x] - above[x])) + HALF
-        target[x] = np.int32(min(max(value, np.float32(0.0)), peak))
+        for x in range(width):
+            u, v = flow[y, x, 0], flow[y, x, 1]
+            speed = np.float32(np.sqrt(u * u + v * v))
+            part = min(max((last - speed) / (last - first), np.float32(0.0)), ONE)
+            mismatch = plain[y, x] - np.float32(noise)
+            for c in range(channels):
+                mismatch = max(mismatch, abs(signed[y, x, c]))
+            part *= max(np.float32(0.0), ONE - mismatch / np.float32(agree)) * np.float32(strength)
+            part *= np.float32(trust[y, x]) * np.float32(1.0 / 255.0)
+            weights[y, x] = part
+            for c in range(channels):
+                total[y, x, c] += part * difference[y, x, c]

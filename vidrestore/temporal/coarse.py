@@ -3,18 +3,20 @@
 Each frame is reduced to a quarter of its size or less. There its neighbours are brought into place along the motion and
 averaged with the robust weights of TemporalBlend; the difference that this makes is enlarged and added to the full frame,
 in one pass over its integers. So flicker of light and colour, which is what engines that predict smooth maps leave behind, is
-averaged away; noise of single pixels is not, and no detail can be blurred.
+averaged away, and no detail can be blurred. Where nothing moves, neighbours need no bringing into place, and their pixels are
+averaged as they lie, which takes the noise of single pixels away as well.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from vidrestore.config import TemporalConfig
-from vidrestore.kernels import steady
+from vidrestore.kernels import correct, steady
 from vidrestore.metrics.flow import FlowEstimator, coordinates, warp
 from vidrestore.temporal.blend import MOVING, STILL
 from vidrestore.temporal.cuts import thumbnail
@@ -37,6 +39,15 @@ DETAIL = (3, 3)
 FINE_SHARE = 0.6
 NOISE_CAP = 6.0
 """Share of the plain difference that counts, and levels of it that are taken for noise at most: blocks are averages already."""
+
+REST = (0.25, 0.5)
+"""Pixels of motion: up to the first a place is still, from the second on it is not."""
+SPARSE = 4
+"""Every so many small pixels across and down are asked whether any are still, and how large noise is."""
+AGREE = 6.0
+"""Levels by which means of blocks may differ where pixels are averaged in place."""
+NOISE_REACH = 6.0
+"""Medians of the difference beyond which it is no noise: four standard deviations."""
 
 
 def block_side(height: int, width: int) -> int:
@@ -99,7 +110,8 @@ class CoarseBlend(WindowBlend[_Entry]):
             self._grid = coordinates(*small.shape[:2])
         total, weights = np.zeros_like(small), np.zeros(small.shape[:2], np.float32)
         difference, largest = np.empty_like(small), np.empty(small.shape[:2], np.float32)
-        for neighbour, motion in (*sides[0], *sides[1]):
+        neighbours = (*sides[0], *sides[1])
+        for neighbour, motion in neighbours:
             warped = warp(neighbour.small, motion.flow, cv2.INTER_CUBIC, self._grid).reshape(small.shape)
             steady.differ(warped, small, difference, largest)
             signed, plain = cv2.blur(difference, WINDOW).reshape(small.shape), cv2.dilate(largest, AROUND)
@@ -111,8 +123,55 @@ class CoarseBlend(WindowBlend[_Entry]):
             soft = cv2.blur(total, DETAIL).reshape(small.shape)
             steady.calm_detail(total, soft, nearest.flow, side, STILL, MOVING, self.detail)
         out = np.empty_like(entry.picture)
-        steady.add_enlarged(entry.picture, total, side, _unit(out), out)
+        self._correct(entry, neighbours, total, out)
         return entry.frame.with_data(to_kind(out, entry.frame.data))
+
+    def _correct(
+        self, entry: _Entry, neighbours: Sequence[tuple[_Entry, Motion]], correction: np.ndarray, out: np.ndarray
+    ) -> None:
+        """Add the correction and, where nothing moves, the neighbours' pixels: noise finer than a block is averaged there."""
+        side, unit = block_side(*entry.shape[:2]), _unit(out)
+        weights = np.empty((len(neighbours), *entry.small.shape[:2]), np.float32)
+        change = np.zeros_like(entry.small)
+        counts = [
+            place
+            for place, (neighbour, motion) in enumerate(neighbours)
+            if self._still(entry, neighbour, motion, change, weights[place])
+        ]
+        if not counts:
+            correct.add_enlarged(entry.picture, correction, side, unit, out)
+            return
+        weights = weights[counts]
+        others = [neighbours[place][0].picture for place in counts]
+        # What pixels change of the blocks' means is what the correction was to change: it is done once.
+        correction = correction - change / (1.0 + weights.sum(axis=0))[..., None]
+        thresholds = [
+            unit * _threshold(entry.picture, other, weight, side, unit) for other, weight in zip(others, weights, strict=True)
+        ]
+        padded = [*others, *[entry.picture] * (correct.MOST - len(others))]
+        correct.add_still(entry.picture, *padded, weights, np.array(thresholds, np.float32), correction, side, unit, out)
+
+    def _still(self, entry: _Entry, neighbour: _Entry, motion: Motion, change: np.ndarray, weight: np.ndarray) -> bool:
+        """Where the neighbour counts as it lies, into `weight`; what that changes is added to `change`. False: nowhere."""
+        side = block_side(*entry.shape[:2])
+        slow = np.abs(motion.flow[::SPARSE, ::SPARSE]).max(axis=2) < REST[1] / side
+        if not slow.any():
+            return False
+        difference, largest = np.empty_like(entry.small), np.empty(entry.small.shape[:2], np.float32)
+        steady.differ(neighbour.small, entry.small, difference, largest)
+        signed, plain = cv2.blur(difference, WINDOW).reshape(difference.shape), cv2.dilate(largest, AROUND)
+        noise = min(float(np.median(plain[::SPARSE, ::SPARSE][slow])), NOISE_CAP)
+        limits = (REST[0] / side, REST[1] / side)
+        steady.still(signed, plain, motion.flow, motion.trust, limits, noise, AGREE, self.strength, difference, change, weight)
+        return True
+
+
+def _threshold(picture: np.ndarray, neighbour: np.ndarray, weight: np.ndarray, side: int, unit: float) -> float:
+    """Levels of difference at which a neighbour's pixel no longer counts: beyond what noise does."""
+    histogram = np.zeros(256, np.int64)
+    correct.spread_at(picture, neighbour, weight, side, unit, histogram)
+    median = int(np.searchsorted(np.cumsum(histogram), histogram.sum() / 2))
+    return min(max(NOISE_REACH * median, 3.0), 64.0)
 
 
 def _unit(picture: np.ndarray) -> float:

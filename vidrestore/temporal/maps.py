@@ -32,6 +32,11 @@ WINDOW = (3, 3)
 """Pixels of the thumbnail over which signed differences are averaged: noise cancels, a misplaced thing remains."""
 AROUND = np.ones((5, 5), np.uint8)
 """Pixels of the thumbnail by which mismatch spreads: a cell of a map is two of them wide and is read off between cells."""
+DARK, LIGHT = 12.0, 24.0
+"""Levels of the source, 0..255: below the first nobody can tell from it whether maps differ for a reason, and each frame keeps
+its own; from the second on they are steadied entirely. What is beside something bright counts as dark too (`SHADE`)."""
+SHADE = np.ones((9, 9), np.uint8)
+"""Pixels of the thumbnail within which the darkest counts."""
 
 
 class Observation(Protocol):
@@ -57,6 +62,8 @@ class _Entry(Generic[O]):
     view: np.ndarray
     """(h, w, 3) float32, square roots of the code values times 255: noise is as large in the dark as in the light."""
     luma: np.ndarray
+    light: np.ndarray
+    """(h, w) float32: 0 in the dark, 1 in the light."""
     thumbnail: np.ndarray
 
     @property
@@ -78,7 +85,9 @@ class MapSteadier(SlidingWindow[O, _Entry[O], "tuple[O, list[PixelMaps]]"]):
         seen, luma = np.empty(levels.shape[:2], np.uint8), np.empty(levels.shape[:2], np.uint8)
         steady.grey(levels, seen)
         steady.grey(roots, luma)
-        return _Entry(item, roots, luma, thumbnail(seen))
+        darkest = cv2.erode(cv2.blur(seen, WINDOW), SHADE)
+        light = np.clip((cv2.blur(darkest, WINDOW).astype(np.float32) - DARK) / (LIGHT - DARK), 0.0, 1.0)
+        return _Entry(item, roots, luma, light, thumbnail(seen))
 
     def _motions(self, first: _Entry[O], second: _Entry[O]) -> tuple[Motion, Motion]:
         forward, backward = self._flow(first.luma, second.luma), self._flow(second.luma, first.luma)
@@ -113,7 +122,7 @@ class MapSteadier(SlidingWindow[O, _Entry[O], "tuple[O, list[PixelMaps]]"]):
         signed = cv2.blur(warped - entry.view, WINDOW)
         weight = np.empty(motion.trust.shape, np.float32)
         steady.agreement(signed, motion.trust, self._table, weight)
-        return cv2.erode(weight, AROUND)
+        return cv2.multiply(cv2.erode(weight, AROUND), entry.light)
 
 
 def _mean(cells: torch.Tensor, others: Sequence[tuple[torch.Tensor, np.ndarray, np.ndarray]]) -> torch.Tensor:

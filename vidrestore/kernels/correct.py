@@ -1,0 +1,218 @@
+"""Adds what steadying found to an integer frame: a small correction, enlarged, and, where nothing moves, its neighbours' pixels.
+
+The frame is gone over once, a row at a time, in floats that stay in the nearest cache. One thread, no lock held.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+__all__ = ["MOST", "add_enlarged", "add_still", "spread_at"]
+
+_FAST: dict[str, Any] = {
+    "nogil": True,
+    "cache": True,
+    "error_model": "numpy",
+    "boundscheck": False,
+    "fastmath": {"contract", "nsz", "arcp", "nnan", "ninf"},
+}
+"""No reassociation: sums keep their order, so that bits do not depend on how wide the processor's registers are."""
+
+HALF, ONE, NONE = np.float32(0.5), np.float32(1.0), np.float32(0.0)
+MOST = 8
+"""Neighbours that `add_still` takes: twice the largest radius."""
+
+
+@njit(inline="always")
+def _place(target, last):  # type: ignore[no-untyped-def]
+    """A coordinate held inside the picture: the sample before it, the one behind it, and the part of the way between."""
+    target = min(max(target, np.float32(0.0)), np.float32(last))
+    first = int(target)
+    return first, min(first + 1, last), target - np.float32(first)
+
+
+@njit(**_FAST)
+def add_enlarged(picture, correction, factor, unit, out):  # type: ignore[no-untyped-def]
+    """`picture` + `correction`, enlarged bilinearly, rounded half up and clipped.
+
+    Args:
+        picture: (H, W, C) uint8 or uint16, contiguous.
+        correction: (h, w, C) float32, 8-bit levels.
+        factor: pixels a side of a block.
+        unit: samples in an 8-bit level: 1 for uint8, 257 for uint16.
+        out: like `picture`, written to; may be `picture` itself.
+    """
+    height, width, channels = picture.shape
+    small_height, small_width = correction.shape[:2]
+    length = width * channels
+    source, target = picture.reshape(height, length), out.reshape(height, length)
+    # Between the middles of two blocks lie `factor` pixels; the first begin half a block left of the picture.
+    parts = (np.arange(factor) + 0.5 * (1 - factor % 2)).astype(np.float32) / np.float32(factor)
+    margin = (factor - factor // 2) * channels
+    wide = np.empty((2, (small_width + 1) * factor * channels), np.float32)  # two small rows, enlarged across
+    row = np.empty(((small_width + 2) * channels), np.float32)
+    held = np.full(2, -1, np.int64)
+    peak = np.float32(255.0) * np.float32(unit) + HALF
+    for y in range(height):
+        place = (np.float32(y) + HALF) / np.float32(factor) - HALF
+        first, second, down = _place(place, small_height - 1)
+        for i in (first, second):
+            if held[i & 1] != i:
+                held[i & 1] = i
+                _scaled_row(correction[i], np.float32(unit), row)
+                _enlarge_row(row, channels, parts, wide[i & 1])
+        above, below = wide[first & 1, margin : margin + length], wide[second & 1, margin : margin + length]
+        _add_row(source[y], above, below, down, peak, target[y])
+
+
+@njit(**_FAST)
+def _scaled_row(correction, unit, row):  # type: ignore[no-untyped-def]
+    """A small row of the correction in samples, its two ends repeated once."""
+    small_width, channels = correction.shape
+    for j in range(small_width + 2):
+        k = min(max(j - 1, 0), small_width - 1)
+        for c in range(channels):
+            row[j * channels + c] = correction[k, c] * unit
+
+
+@njit(**_FAST)
+def _enlarge_row(row, channels, parts, wide):  # type: ignore[no-untyped-def]
+    """From the middle of each block to the middle of the next, in `parts` of the way."""
+    place = 0
+    if channels == 3:
+        for j in range(0, row.size - 3, 3):
+            red, green, blue = row[j], row[j + 1], row[j + 2]
+            to_red, to_green, to_blue = row[j + 3] - red, row[j + 4] - green, row[j + 5] - blue
+            for part in parts:
+                wide[place] = red + part * to_red
+                wide[place + 1] = green + part * to_green
+                wide[place + 2] = blue + part * to_blue
+                place += 3
+        return
+    for j in range(row.size - 1):
+        for part in parts:
+            wide[place] = row[j] + part * (row[j + 1] - row[j])
+            place += 1
+
+
+@njit(**_FAST)
+def _add_row(source, above, below, down, peak, target):  # type: ignore[no-untyped-def]
+    for x in range(source.size):
+        value = np.float32(source[x]) + (above[x] + down * (below[x] - above[x])) + HALF
+        target[x] = np.int32(min(max(value, np.float32(0.0)), peak))
+
+
+@njit(**_FAST)
+def spread_at(picture, neighbour, weight, factor, unit, histogram):  # type: ignore[no-untyped-def]
+    """How far two pictures differ where they may be averaged, one pixel a block.
+
+    Args:
+        picture, neighbour: (H, W, C) uint8 or uint16, contiguous.
+        weight: (h, w) float32: blocks where it is 0 are left out.
+        factor, unit: see `add_enlarged`.
+        histogram: (n,) int64, added to: differences of the middle channel in levels, without sign, the last and more together.
+    """
+    height, width, channels = picture.shape
+    for i in range(weight.shape[0]):
+        y = min(i * factor + factor // 2, height - 1)
+        for j in range(weight.shape[1]):
+            if weight[i, j] > NONE:
+                x = min(j * factor + factor // 2, width - 1)
+                apart = abs(np.float32(neighbour[y, x, channels // 2]) - np.float32(picture[y, x, channels // 2]))
+                histogram[min(int(apart / np.float32(unit) + HALF), histogram.size - 1)] += 1
+
+
+@njit(**_FAST)
+def add_still(picture, n0, n1, n2, n3, n4, n5, n6, n7, weights, thresholds, correction, factor, unit, out):  # type: ignore[no-untyped-def]
+    """`add_enlarged`, and the weighted mean of neighbours' pixels as they lie.
+
+    A pixel of a neighbour counts the less the further it is from the frame's own, and not at all beyond a threshold (as in a
+    sigma filter, Lee 1983), so that a thin thing that passes in front of what is still is not drawn into it.
+
+    Args:
+        picture, n0..n7: (H, W, C) uint8 or uint16, contiguous; the frame and its neighbours.
+        weights: (n, h, w) float32: one plane for each neighbour that counts; the arrays beyond are not looked at.
+        thresholds: (n,) float32, samples.
+        correction, factor, unit, out: see `add_enlarged`; `out` is none of the pictures.
+    """
+    height, width, channels = picture.shape
+    small_height, small_width = correction.shape[:2]
+    count, length = weights.shape[0], width * channels
+    source, target = picture.reshape(height, length), out.reshape(height, length)
+    flat0, flat1 = n0.reshape(height, length), n1.reshape(height, length)
+    flat2, flat3 = n2.reshape(height, length), n3.reshape(height, length)
+    flat4, flat5 = n4.reshape(height, length), n5.reshape(height, length)
+    flat6, flat7 = n6.reshape(height, length), n7.reshape(height, length)
+    parts = (np.arange(factor) + 0.5 * (1 - factor % 2)).astype(np.float32) / np.float32(factor)
+    margin = (factor - factor // 2) * channels
+    wide = np.empty((2, (small_width + 1) * factor * channels), np.float32)
+    row = np.empty(((small_width + 2) * channels), np.float32)
+    shares = np.zeros((count, length), np.float32)
+    counts = np.zeros(count, np.bool_)
+    change, mass = np.empty(length, np.float32), np.empty(length, np.float32)
+    held = np.full(2, -1, np.int64)
+    peak = np.float32(255.0) * np.float32(unit) + HALF
+    for y in range(height):
+        place = (np.float32(y) + HALF) / np.float32(factor) - HALF
+        first, second, down = _place(place, small_height - 1)
+        for i in (first, second):
+            if held[i & 1] != i:
+                held[i & 1] = i
+                _scaled_row(correction[i], np.float32(unit), row)
+                _enlarge_row(row, channels, parts, wide[i & 1])
+        if y % factor == 0:
+            for n in range(count):
+                counts[n] = _spread_row(weights[n, y // factor], factor * channels, shares[n])
+        change[:] = NONE
+        mass[:] = ONE
+        for n in range(count):
+            if not counts[n]:
+                continue
+            if n == 0:
+                _gather_row(source[y], flat0[y], shares[n], thresholds[n], change, mass)
+            elif n == 1:
+                _gather_row(source[y], flat1[y], shares[n], thresholds[n], change, mass)
+            elif n == 2:
+                _gather_row(source[y], flat2[y], shares[n], thresholds[n], change, mass)
+            elif n == 3:
+                _gather_row(source[y], flat3[y], shares[n], thresholds[n], change, mass)
+            elif n == 4:
+                _gather_row(source[y], flat4[y], shares[n], thresholds[n], change, mass)
+            elif n == 5:
+                _gather_row(source[y], flat5[y], shares[n], thresholds[n], change, mass)
+            elif n == 6:
+                _gather_row(source[y], flat6[y], shares[n], thresholds[n], change, mass)
+            else:
+                _gather_row(source[y], flat7[y], shares[n], thresholds[n], change, mass)
+        above, below = wide[first & 1, margin : margin + length], wide[second & 1, margin : margin + length]
+        _add_change(source[y], change, mass, above, below, down, peak, target[y])
+
+
+@njit(**_FAST)
+def _spread_row(weights, samples, shares):  # type: ignore[no-untyped-def]
+    """A row of weights, one a block, for every sample; whether there is any."""
+    found = False
+    for j in range(weights.size):
+        found = found or weights[j] > NONE
+        shares[j * samples : min((j + 1) * samples, shares.size)] = weights[j]
+    return found
+
+
+@njit(**_FAST)
+def _gather_row(source, neighbour, shares, threshold, change, mass):  # type: ignore[no-untyped-def]
+    scale = ONE / threshold
+    for x in range(source.size):
+        apart = np.float32(neighbour[x]) - np.float32(source[x])
+        weight = shares[x] * max(NONE, ONE - abs(apart) * scale)
+        change[x] += weight * apart
+        mass[x] += weight
+
+
+@njit(**_FAST)
+def _add_change(source, change, mass, above, below, down, peak, target):  # type: ignore[no-untyped-def]
+    for x in range(source.size):
+        value = np.float32(source[x]) + (above[x] + down * (below[x] - above[x])) + change[x] / mass[x] + HALF
+        target[x] = np.int32(min(max(value, np.float32(0.0)), peak))
