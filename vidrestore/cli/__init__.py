@@ -24,6 +24,7 @@ COMMANDS = {
     "jobs": "Show how the jobs in a folder stand.",
     "probe": "Show what a video file holds.",
     "verify": "Check that everything of a video is in another.",
+    "score": "Measure how near a video is to another, and how steady.",
     "compare": "Show videos side by side, or one wiped over the other.",
     "report": "Write a page that shows what was made of a video, and proves what it can.",
     "engines": "List the engines there are, or show one.",

@@ -64,6 +64,11 @@ class FlickerMeter:
         self._light = np.zeros(2)
         self._frames = self._skipped = 0
 
+    @property
+    def frames(self) -> int:
+        """Frames measured so far."""
+        return self._frames
+
     def update(self, frame: np.ndarray, reference: np.ndarray) -> tuple[float, float] | None:
         """Add the next output frame and the input frame it was made from.
 

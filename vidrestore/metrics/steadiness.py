@@ -74,6 +74,11 @@ class SteadinessMeter:
         self._pairs = self._skipped = 0
         self._last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
+    @property
+    def pairs(self) -> int:
+        """Pairs of frames measured so far."""
+        return self._pairs
+
     def add_run(self, references: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """Add consecutive frames of one shot, input and output of each.
 
@@ -93,8 +98,8 @@ class SteadinessMeter:
         """Add the next frame of a shot.
 
         Returns:
-            Warping errors of the frame before and this one: of the input as it is, and of the output. None where there is no frame
-            before, or the two share too little.
+            Warping errors of the frame before and this one: of the input as it is, and of the output. None where there is no
+            frame before, or the two share too little.
         """
         grey = fit_within(luma(reference), FLOW_SIDE)
         there = _fine(fit_within(output, self._longest))

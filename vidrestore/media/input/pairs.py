@@ -101,6 +101,8 @@ class Pairs:
         self._reference, self._output = reference, output
         self.frames: int | None = None
         """Number of pairs; None where only decoding can tell."""
+        self.seen = 0
+        """Number of pairs read so far, counted from the first one."""
         self._checked = reference.times is not None and output.times is not None
         if self._checked:
             self._match()
@@ -118,6 +120,12 @@ class Pairs:
     def quick(self) -> bool:
         """Whether `at` can enter both files in the middle; else it decodes them from their beginning."""
         return self._checked
+
+    @property
+    def first(self) -> tuple[int, int] | None:
+        """Numbers that the first pair's pictures have in their whole files; None where only decoding from there can tell."""
+        places = self._reference.place, self._output.place
+        return None if places[0] is None or places[1] is None else (places[0], places[1])
 
     @property
     def entries(self) -> tuple[Sequence[int], Sequence[int]]:
@@ -179,6 +187,7 @@ class Pairs:
             raise _alone(self.reference, one, self.output)
         if not self._checked:
             self._check_time(one, other, clock)
+        self.seen = max(self.seen, number + 1)
         return Pair(one, other)
 
     def _check_time(self, one: Frame, other: Frame, clock: _Clock) -> None:
@@ -251,6 +260,13 @@ class _Reader:
     def __len__(self) -> int:
         assert self.times is not None
         return len(self.times)
+
+    @property
+    def place(self) -> int | None:
+        """Number of picture 0 in the whole source."""
+        if self.times is not None and self.whole is not None:
+            return self.whole.pts.index(self.times.pts[0]) if len(self.times) else 0
+        return 0 if self._options.start <= 0 else None
 
     def keep(self, first: int, end: int) -> None:
         """From now on picture 0 is what was picture `first`, and `end` lies beyond the last."""
