@@ -110,12 +110,15 @@ def verdict_of(proof: Proof) -> Verdict:
 
 def _tally(found: Mapping[str, int]) -> str:
     """How many things were compared, and how they came out."""
+    things = f"{counted(sum(found.values()), 'thing')} compared with the source"
+    if found["ok"] == sum(found.values()):
+        return f"{things}, all the same."
     parts = [f"{found['ok']} the same"]
     if found["note"]:
         parts.append(f"{found['note']} with a note")
     if found["differs"]:
         parts.append(f"{found['differs']} not as {'it' if found['differs'] == 1 else 'they'} should be")
-    return f"{counted(sum(found.values()), 'thing')} compared with the source: {', '.join(parts)}."
+    return f"{things}: {', '.join(parts)}."
 
 
 def tiles_of(proof: Proof) -> list[Tile]:
@@ -150,20 +153,30 @@ def _size(stream: Mapping[str, Any]) -> str:
 
 def files_of(proof: Proof) -> list[tuple[str, str, str]]:
     """(what, in the source, in the output) of the two files."""
-    both = proof.source_stream, proof.output_stream
-    rows = [("name", proof.source, proof.output)]
-    for what, told in (
-        ("container", lambda stream: stream.get("container")),
-        ("video codec", lambda stream: stream.get("codec")),
-        ("picture", _size),
-        ("frames", lambda stream: None if stream.get("frames") is None else f"{stream['frames']:,}"),
-        ("frame rate", lambda stream: None if stream.get("frame_rate") is None else f"{rate_said(stream['frame_rate'])} fps"),
-        ("length", lambda stream: None if stream.get("seconds") is None else clock(float(stream["seconds"]))),
-        ("size", lambda stream: None if stream.get("bytes") is None else bytes_said(int(stream["bytes"]))),
-    ):
-        cells = [str(told(stream) or "not known") for stream in both]  # type: ignore[no-untyped-call]
-        rows.append((what, cells[0], cells[1]))
-    return rows
+    before = _file_facts(proof.source, proof.source_stream)
+    after = _file_facts(proof.output, proof.output_stream)
+    return [(what, before[what] or "not known", after[what] or "not known") for what in before]
+
+
+def _file_facts(name: str, stream: Mapping[str, Any]) -> dict[str, str]:
+    """Empty where it is not known."""
+    frames, rate, seconds, size = (stream.get(key) for key in ("frames", "frame_rate", "seconds", "bytes"))
+    return {
+        "name": name,
+        "container": _container(name, stream.get("container") or ""),
+        "video codec": stream.get("codec") or "",
+        "picture": _size(stream),
+        "frames": "" if frames is None else f"{frames:,}",
+        "frame rate": "" if rate is None else f"{rate_said(rate)} fps",
+        "length": "" if seconds is None else clock(float(seconds)),
+        "size": "" if size is None else bytes_said(int(size)),
+    }
+
+
+def _container(name: str, family: str) -> str:
+    """Of the names that FFmpeg gives a family of containers, the one that the file bears."""
+    names, ending = family.split(","), name.rpartition(".")[2].lower()
+    return ending if ending in names else names[0]
 
 
 def checks_of(rows: Iterable[Row]) -> list[Check]:
@@ -219,7 +232,7 @@ def bars_of(speed: Speed | None, frames: int | None) -> list[Bar]:
     stages = {name: seconds for name, seconds in speed.stage_seconds.items() if seconds > 0}
     longest, done = max(stages.values(), default=0.0), max(0, (frames or 0) - speed.resumed_frames)
     return [
-        Bar(name, f"{seconds:,.2f} s", f"{seconds * 1e3 / done:,.1f} ms a frame" if done else "", 100 * seconds / longest)
+        Bar(name, f"{seconds:,.2f} s", f"{seconds * 1e3 / done:,.1f} ms" if done else "", 100 * seconds / longest)
         for name, seconds in stages.items()
     ]
 
