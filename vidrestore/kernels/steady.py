@@ -231,19 +231,29 @@ def add_moved(cells, own, flow, weight, total, weights):  # type: ignore[no-unty
 
     Args:
         cells, own: (C, h, w) float32: the neighbour's map and the frame's.
-        flow: (h, w, 2) float32, cells, from the frame to the neighbour.
-        weight: (h, w) float32.
+        flow: (H, W, 2) float32, from the frame to the neighbour, in pixels of its own grid over the same picture.
+        weight: (H, W) float32, on that grid.
         total: (C, h, w) float32, added to.
         weights: (h, w) float32, added to.
     """
     channels, height, width = cells.shape
+    tall, wide = weight.shape
+    down, across = np.float32(tall) / np.float32(height), np.float32(wide) / np.float32(width)
     for y in range(height):
+        v0, v1, fv = _place((np.float32(y) + HALF) * down - HALF, tall - 1)
         for x in range(width):
-            part = weight[y, x]
+            u0, u1, fu = _place((np.float32(x) + HALF) * across - HALF, wide - 1)
+            top = weight[v0, u0] + fu * (weight[v0, u1] - weight[v0, u0])
+            bottom = weight[v1, u0] + fu * (weight[v1, u1] - weight[v1, u0])
+            part = top + fv * (bottom - top)
             if part <= np.float32(0.0):
                 continue
-            x0, x1, fx = _place(np.float32(x) + flow[y, x, 0], width - 1)
-            y0, y1, fy = _place(np.float32(y) + flow[y, x, 1], height - 1)
+            left = flow[v0, u0, 0] + fu * (flow[v0, u1, 0] - flow[v0, u0, 0])
+            right = flow[v1, u0, 0] + fu * (flow[v1, u1, 0] - flow[v1, u0, 0])
+            x0, x1, fx = _place(np.float32(x) + (left + fv * (right - left)) / across, width - 1)
+            left = flow[v0, u0, 1] + fu * (flow[v0, u1, 1] - flow[v0, u0, 1])
+            right = flow[v1, u0, 1] + fu * (flow[v1, u1, 1] - flow[v1, u0, 1])
+            y0, y1, fy = _place(np.float32(y) + (left + fv * (right - left)) / down, height - 1)
             weights[y, x] += part
             for c in range(channels):
                 top = cells[c, y0, x0] + fx * (cells[c, y0, x1] - cells[c, y0, x0])

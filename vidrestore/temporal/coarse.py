@@ -36,6 +36,8 @@ AROUND = np.ones((3, 3), np.uint8)
 """Small pixels of which the largest plain difference counts: enlarging spreads a correction so far, and a trail with it."""
 DETAIL = (3, 3)
 """What a mean over so many small pixels takes away from the correction is its detail: see `TemporalConfig.detail`."""
+DETAIL_SHARE = 0.5
+"""Of `TemporalConfig.detail`: bringing small pictures into place blurs further than doing it at full size."""
 FINE_SHARE = 0.6
 NOISE_CAP = 6.0
 """Share of the plain difference that counts, and levels of it that are taken for noise at most: blocks are averages already."""
@@ -121,7 +123,7 @@ class CoarseBlend(WindowBlend[_Entry]):
         if self.detail < 1:
             nearest = next(motion for pairs in sides for _, motion in pairs[:1])
             soft = cv2.blur(total, DETAIL).reshape(small.shape)
-            steady.calm_detail(total, soft, nearest.flow, side, STILL, MOVING, self.detail)
+            steady.calm_detail(total, soft, nearest.flow, side, STILL, MOVING, DETAIL_SHARE * self.detail)
         out = np.empty_like(entry.picture)
         self._correct(entry, neighbours, total, out)
         return entry.frame.with_data(to_kind(out, entry.frame.data))

@@ -19,7 +19,7 @@ import torch
 
 from vidrestore.config import TemporalConfig
 from vidrestore.kernels import steady
-from vidrestore.metrics.flow import FlowEstimator, resize_flow, warp
+from vidrestore.metrics.flow import FlowEstimator, coordinates, warp
 from vidrestore.models.pixel_maps import PixelMaps
 from vidrestore.temporal.coarse import trust_of, weight_table
 from vidrestore.temporal.cuts import thumbnail
@@ -77,6 +77,7 @@ class MapSteadier(SlidingWindow[O, _Entry[O], "tuple[O, list[PixelMaps]]"]):
     def __init__(self, config: TemporalConfig | None = None) -> None:
         super().__init__(config)
         self._flow = FlowEstimator("ultrafast")
+        self._grid = np.zeros((0, 0, 2), np.float32)
         self._table = weight_table(self.config.map_strength, self.config.tolerance)
 
     def _prepare(self, item: O) -> _Entry[O]:
@@ -118,7 +119,9 @@ class MapSteadier(SlidingWindow[O, _Entry[O], "tuple[O, list[PixelMaps]]"]):
 
     def _weigh(self, entry: _Entry[O], neighbour: _Entry[O], motion: Motion) -> np.ndarray:
         """The neighbour's weight, (h, w) float32, on the thumbnail's grid."""
-        warped = warp(neighbour.view, motion.flow, cv2.INTER_LINEAR)
+        if self._grid.shape[:2] != entry.view.shape[:2]:
+            self._grid = coordinates(*entry.view.shape[:2])
+        warped = warp(neighbour.view, motion.flow, cv2.INTER_LINEAR, self._grid)
         signed = cv2.blur(warped - entry.view, WINDOW)
         weight = np.empty(motion.trust.shape, np.float32)
         steady.agreement(signed, motion.trust, self._table, weight)
@@ -128,10 +131,8 @@ class MapSteadier(SlidingWindow[O, _Entry[O], "tuple[O, list[PixelMaps]]"]):
 def _mean(cells: torch.Tensor, others: Sequence[tuple[torch.Tensor, np.ndarray, np.ndarray]]) -> torch.Tensor:
     """A map (1, C, h, w) averaged with its neighbours', each brought into place along its flow and weighted."""
     values = cells[0].numpy()
-    height, width = values.shape[1:]
-    total, weights = np.zeros(values.shape, np.float32), np.zeros((height, width), np.float32)
+    total, weights = np.zeros(values.shape, np.float32), np.zeros(values.shape[1:], np.float32)
     for other, flow, weight in others:
-        small = cv2.resize(weight, (width, height), interpolation=cv2.INTER_AREA)
-        steady.add_moved(other[0].numpy(), values, resize_flow(flow, height, width), small, total, weights)
+        steady.add_moved(other[0].numpy(), values, flow, weight, total, weights)
     steady.settle(values, total, weights)
     return torch.from_numpy(total).unsqueeze(0)

@@ -1,0 +1,172 @@
+"""Frames through engines that look ahead: what `restore` gives where maps are left alone, and only what is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.engine.small import batch_of_noise, make_baseline, make_engine
+from vidrestore.config import Rectangle
+from vidrestore.engine.catalog import Catalog
+from vidrestore.engine.fused import FusedEngine
+from vidrestore.engine.passes import Observed, plan_passes
+from vidrestore.models.pixel_maps import PixelMaps
+from vidrestore.types import Batch, Frame
+
+COUNT = 7
+
+
+class AsTheyAre:
+    """Looks ahead, and changes nothing."""
+
+    halo = 2
+
+    def slide(self, items: Iterable[Observed]) -> Iterator[tuple[Observed, Sequence[PixelMaps]]]:
+        held = []
+        for item in items:
+            held.append(item)
+            if len(held) > self.halo:
+                yield held[0], held.pop(0).layers
+        yield from ((item, item.layers) for item in held)
+
+
+class Doubled(AsTheyAre):
+    def slide(self, items: Iterable[Observed]) -> Iterator[tuple[Observed, Sequence[PixelMaps]]]:
+        for item, layers in super().slide(items):
+            yield item, [replace(maps, flare=None if maps.flare is None else 2 * maps.flare) for maps in layers]
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    folder = tmp_path_factory.mktemp("engines")
+    small = {"widths": [4, 8], "thumbnail_size": 32}
+    for name, architecture, task, hyperparameters in (
+        ("wipe", "fast-flare", "flare", small),
+        ("clean", "fast-translator", "day", small),
+        ("shade", "cyclegan-affine", "day", {"base": 4, "blocks": 1, "thumbnail_size": 64}),
+        ("twice", "plain", "sr", {"channels": 8, "layers": 1, "scale": 2, "fold": 1}),
+    ):
+        more: dict[str, Any] = {"scale": 2, "tile_halo": 16} if name == "twice" else {"tile_halo": 4}
+        make_baseline(folder, name, architecture, task=task, hyperparameters=hyperparameters, **more)
+    make_engine(folder, "large")
+    make_baseline(folder, "plain")
+    return Catalog(folder)
+
+
+def fused(catalog: Catalog, *ids: str, **options: Any) -> FusedEngine:
+    torch.manual_seed(2)
+    return FusedEngine([catalog.card(name) for name in ids], catalog, device="cpu", precision="fp32", **options)
+
+
+def frames_of(pictures: torch.Tensor) -> list[Frame]:
+    return [Frame(picture.numpy(), k, k, Fraction(1, 30)) for k, picture in enumerate(pictures)]
+
+
+def batches(pictures: torch.Tensor, size: int = 1) -> Iterator[Batch]:
+    """As the ring buffer gives them: one piece of memory that is written over, the last batch padded."""
+    slot = torch.empty((size, *pictures.shape[1:]), dtype=pictures.dtype, memory_format=torch.channels_last)
+    frames = frames_of(pictures)
+    for first in range(0, len(pictures), size):
+        part = pictures[first : first + size]
+        slot[: len(part)] = part
+        slot[len(part) :] = part[-1]
+        yield Batch(slot, tuple(frames[first : first + len(part)]))
+        slot.fill_(77)
+
+
+CHAINS = [
+    ("wipe",),
+    ("wipe", "shade"),
+    ("clean", "wipe"),
+    ("clean", "wipe", "shade"),
+    ("wipe", "clean", "twice"),
+    ("twice", "shade"),
+    ("wipe", "large", "shade"),
+    ("plain", "wipe"),
+]
+
+
+@pytest.mark.parametrize("ids", CHAINS)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_a_stream_is_what_restore_gives(
+    catalog: Catalog, ids: tuple[str, ...], dtype: torch.dtype, size: int, strength: float
+) -> None:
+    """Whatever the chain, the depth and the batches: strength and protection too."""
+    pictures = batch_of_noise(24, 40, COUNT, dtype)
+    engine = fused(catalog, *ids, strength=strength, protect=(Rectangle(x=5, y=7, width=10, height=9),))
+    streamed = list(engine.stream(batches(pictures, size), AsTheyAre()))
+    assert [frame.index for frame in streamed] == list(range(COUNT))
+    expected = torch.cat([engine.restore(pictures[k : k + 1]) for k in range(COUNT)]).numpy()
+    assert all(np.array_equal(frame.data, picture) for frame, picture in zip(streamed, expected, strict=True))
+    assert streamed[0].data.transpose(1, 2, 0).flags["C_CONTIGUOUS"]
+
+
+@pytest.mark.parametrize("ids", CHAINS)
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_the_way_of_a_gpu_gives_the_same_on_tensors(catalog: Catalog, ids: tuple[str, ...], strength: float) -> None:
+    pictures = batch_of_noise(24, 40, COUNT)
+    engine = fused(catalog, *ids, strength=strength, protect=(Rectangle(x=5, y=7, width=10, height=9),))
+    engine.device = "cpu:0"  # torch's own name for it: the engine takes the tensors' way
+    engine._passes = plan_passes(engine._steps, engine.device, engine.tile_size)
+    streamed = [frame.data for frame in engine.stream(batches(pictures, 3), AsTheyAre())]
+    expected = torch.cat([engine.restore(pictures[k : k + 1]) for k in range(COUNT)]).numpy()
+    assert max(int(np.abs(a.astype(int) - b).max()) for a, b in zip(streamed, expected, strict=True)) <= 1
+
+
+def test_what_the_steadier_says_is_done(catalog: Catalog) -> None:
+    pictures = batch_of_noise(24, 40, 3)
+    engine = fused(catalog, "wipe")
+    plain = engine.restore(pictures).numpy().astype(int)
+    for frame, picture in zip(engine.stream(batches(pictures), Doubled()), plain, strict=True):
+        assert (frame.data <= picture).mean() > 0.95 and (picture - frame.data).mean() > 1
+
+
+@pytest.mark.parametrize(("ids", "passes"), [(("wipe", "shade"), 1), (("wipe", "large", "shade"), 2), (("large",), 0)])
+def test_passes_with_maps_are_counted(catalog: Catalog, ids: tuple[str, ...], passes: int) -> None:
+    assert fused(catalog, *ids).map_passes == passes
+
+
+@pytest.mark.parametrize("ids", [("wipe",), ("wipe", "large", "shade")])
+def test_only_what_is_wanted_is_carried_out(catalog: Catalog, ids: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A core of frames 3 and 4, one frame more on each side; the last frame is padding."""
+    pictures = batch_of_noise(24, 40, COUNT)
+    engine = fused(catalog, *ids)
+    done: list[tuple[int, int]] = []
+    advance = FusedEngine.advance
+
+    def counted(self: FusedEngine, place: int, held: Any, layers: Any) -> Any:
+        done.append((place, held.frame.index))
+        return advance(self, place, held, layers)
+
+    monkeypatch.setattr(FusedEngine, "advance", counted)
+
+    def distance(frame: Frame) -> int | None:
+        return None if frame.index == COUNT - 1 else max(3 - frame.index, frame.index - 4, 0)
+
+    out = engine.stream(batches(pictures), AsTheyAre(), distance, keep=1)
+    assert [frame.index for frame in out] == [2, 3, 4, 5]
+    assert [index for place, index in done if place == len(ids) - 1] == [2, 3, 4, 5]
+    if len(ids) == 3:
+        assert [index for place, index in done if place == 0] == [0, 1, 2, 3, 4, 5], "what the second pass looks at"
+
+
+def test_work_is_guarded_by_frame(catalog: Catalog) -> None:
+    from contextlib import contextmanager
+
+    seen = []
+
+    @contextmanager
+    def guard(frame: Frame) -> Iterator[None]:
+        seen.append(frame.index)
+        yield
+
+    list(fused(catalog, "wipe").stream(batches(batch_of_noise(24, 40, 3)), AsTheyAre(), guard=guard))
+    assert set(seen) == {0, 1, 2} and len(seen) == 12, "entering, looking, carrying out, leaving"
