@@ -61,7 +61,7 @@ def command(source: str, target: str, page: Path | None, json_file: str | None, 
     from vidrestore.report.page import write_page
 
     with share_bar("measuring", quiet) as progress:
-        proof = measure(source, target, part=part_of(options, told), result=told, command=typed(), progress=progress)
+        proof = measure(source, target, part=part_of(options, told), result=told, progress=progress)
     write_page(proof, page, options["overwrite"])
     write_json(json_file, proof.as_dict())
     if not quiet:

@@ -92,7 +92,9 @@ def run_one(source: str, output: str, config: RunConfig, json_file: str | None, 
     """One job."""
     page = None if options["report"] is None else Path(options["report"])
     videos = [Path(place) for place in (source, output) if place != "-"]
-    check_json_target(json_file, *videos, *([] if page is None else [page]))
+    check_json_target(json_file, *videos)
+    if page is not None and json_file not in (None, "-") and page.resolve() == Path(str(json_file)).resolve():
+        raise click.UsageError(f"{page} cannot be both the report and the JSON file.")
     from vidrestore.pipeline.job import Job
 
     if page is not None:

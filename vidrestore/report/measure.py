@@ -258,6 +258,8 @@ def _notes(
             f"Speed and times are those of this run alone, which restored {result['frames'] - result['resumed_frames']} frames; "
             f"{result['resumed_frames']} were restored by an earlier run."
         )
+    if result is not None and result["resumed_frames"] == result["frames"]:
+        yield "All frames were restored by an earlier run: how fast that was is not known."
     if any(one.why == "at random" for one in specimens):
         yield "The random frames were drawn with the output's SHA-256 as seed, so that nobody could choose them."
     if clip is None:

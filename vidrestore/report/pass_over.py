@@ -121,7 +121,7 @@ def _wanted(pairs: Pairs) -> Callable[[int], bool]:
 
         return now_and_then
     if pairs.frames <= EVERY_FRAME or not pairs.quick:
-        places = choose_moments(pairs.frames, MOST_WARPED, RUN)
+        places = choose_moments(pairs.frames - 1, MOST_WARPED, 1)
     else:
         runs = choose_moments(pairs.frames, MOST_RUNS, RUN, pairs.entries)
         places = tuple(runs[len(runs) * number // MOST_WARPED] for number in range(min(MOST_WARPED, len(runs))))

@@ -21,7 +21,8 @@ from vidrestore.report.shown import Viewer
 
 __all__ = ["CLIP_BYTES", "Specimen", "choose_specimens", "make_clip", "show_moments"]
 
-WANTED = (("changed most", 2), ("changed least", 1), ("at random", 3))
+WANTED = ("changed most", "changed least", "at random", "changed most", "at random", "at random")
+"""In the order in which they are chosen: a clip too short for all of them has one of each kind first."""
 APART = 0.08
 """Share of the clip that two frames shown are apart, where there are frames enough."""
 CLIP_SECONDS = 5.0
@@ -41,7 +42,7 @@ class Specimen:
 
 
 def choose_specimens(found: Findings, seed: str) -> list[Specimen]:
-    """The frames that changed most and least, and some at random, well apart in time; in the order of `WANTED`.
+    """The frames that changed most and least, and some at random, well apart in time; kind by kind.
 
     Args:
         found: by the pass.
@@ -55,14 +56,13 @@ def choose_specimens(found: Findings, seed: str) -> list[Specimen]:
         "changed least": sorted(found.samples, key=lambda sample: (sample.change, sample.number)),
         "at random": shuffled,
     }
-    apart = APART * found.frames
-    for why, count in WANTED:
-        left = count
-        for sample in orders[why]:
-            if left and all(abs(sample.number - other.sample.number) >= max(1.0, apart) for other in chosen):
-                chosen.append(Specimen(why, sample))
-                left -= 1
-    return chosen
+    apart = max(1.0, APART * found.frames)
+    for why in WANTED:
+        free = (one for one in orders[why] if all(abs(one.number - other.sample.number) >= apart for other in chosen))
+        sample = next(free, None)
+        if sample is not None:
+            chosen.append(Specimen(why, sample))
+    return sorted(chosen, key=lambda one: WANTED.index(one.why))
 
 
 def show_moments(pairs: Pairs, viewers: tuple[Viewer, Viewer], specimens: Sequence[Specimen]) -> tuple[Moment, ...]:
