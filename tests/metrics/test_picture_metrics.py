@@ -112,11 +112,11 @@ def test_ms_ssim_follows_the_paper() -> None:
 
 
 def test_block_ssim_of_one_block_by_hand() -> None:
-    """Four columns of 100 and four of 140 against the same plus 20: 64 samples, divisor 63."""
+    """Four columns of 100 and four of 140 against the same plus 20: 64 samples, divisor 63, the first constant over 64."""
     a = np.repeat([[100.0] * 4 + [140.0] * 4], 8, axis=0)
     b = a + 20
     variance = 400 * 64 / 63
-    c1, c2 = 2.55**2, 7.65**2
+    c1, c2 = 2.55**2 / 64, 7.65**2
     wanted = (2 * 120 * 140 + c1) * (2 * variance + c2) / ((120**2 + 140**2 + c1) * (2 * variance + c2))
     assert block_ssim(a, b, peak=255) == pytest.approx(wanted, rel=1e-12)
     assert block_ssim(np.pad(a, ((0, 3), (0, 3))), np.pad(b, ((0, 3), (0, 3))), peak=255) == pytest.approx(wanted, rel=1e-12)

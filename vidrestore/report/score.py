@@ -52,7 +52,7 @@ COLUMNS = {
     "psnr_y": Column("dB", "high", "PSNR of luma"),
     "ssim": Column("", "high", "SSIM of luma"),
     "ms_ssim": Column("", "high", "MS-SSIM of luma"),
-    "block_ssim": Column("", "high", "SSIM of luma, by blocks"),
+    "block_ssim": Column("", "high", "SSIM of RGB, by blocks"),
     "warping": Column("1e-4", "low", "warping error of OUT"),
     "warping_in": Column("1e-4", "low", "warping error of REF"),
     "flicker": Column("levels", "low", "flicker of OUT"),
@@ -313,7 +313,7 @@ class _Measured:
         if "ms_ssim" in wanted:
             row["ms_ssim"] = ms_ssim(reference, picture, channel="y", exact=False)
         if "block_ssim" in wanted:
-            row["block_ssim"] = block_ssim(reference, picture, channel="y")
+            row["block_ssim"] = block_ssim(reference, picture)
         if "sharpness" in wanted:
             row["sharpness"] = edge_gain(picture, reference)
         if self._seams is not None:
