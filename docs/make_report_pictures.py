@@ -22,7 +22,7 @@ DOCS = Path(__file__).resolve().parent
 DRIVE = DOCS.parent / "examples" / "night_drive.mp4"
 PICTURES = {
     "report_desk_light.jpg": ({"width": 1280, "height": 1580}, "light", 1),
-    "report_phone_dark.jpg": ({"width": 390, "height": 1420}, "dark", 1.5),
+    "report_phone_dark.jpg": ({"width": 390, "height": 1530}, "dark", 1.5),
 }
 """Name: window, colours, pixels of the picture a pixel of the page."""
 MOST_BYTES = 400_000

@@ -264,6 +264,13 @@ def test_nothing_is_drawn_where_nothing_was_measured() -> None:
     missing = drawn([0.0, 0.1, 0.2, 0.3], [1.0, math.nan, 3.0, 4.0]).lines[0].path
     apart = drawn([0.0, 0.1, 0.2, 9.0, 9.1, 9.2], [1.0] * 6).lines[0].path
     assert missing.count("M") == apart.count("M") == 2
+    in_pairs = [float(second) for start in range(0, 60, 2) for second in (start, start + 0.04)]
+    assert drawn(in_pairs, in_pairs).lines[0].path.count("M") == 1  # of a long clip every so often two frames are measured
+    long = [index / 25 for index in range(5000)]
+    wave = [100 + 50 * math.sin(index / 7) for index in range(5000)]
+    assert drawn(long, wave).lines[0].path.count("M") == 1
+    later = [second + (60 if second > 100 else 0) for second in long]
+    assert drawn(later, wave).lines[0].path.count("M") == 2
     assert "nan" not in missing + apart
 
 

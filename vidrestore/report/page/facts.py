@@ -140,7 +140,7 @@ def _tiles(proof: Proof) -> Iterator[Tile]:
         yield Tile("change", figure(sum(change) / len(change)), "levels of 255, mean of all frames measured")
     ratio = proof.steadiness.get("ratio")
     if isinstance(ratio, int | float) and math.isfinite(ratio):
-        calmer = "steadier than" if ratio < 0.98 else "less steady than" if ratio > 1.02 else "as steady as"
+        calmer = "steadier than" if ratio < 0.95 else "less steady than" if ratio > 1.05 else "as steady as"
         yield Tile("warping error", f"{figure(float(ratio))}×", f"{calmer} the input at the same brightness")
     if proof.run.speed is not None:
         speed = proof.run.speed

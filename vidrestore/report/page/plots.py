@@ -198,44 +198,39 @@ def _line(
 ) -> Line:
     sound = np.isfinite(values)
     mean = float(values[sound].mean()) if sound.any() else math.nan
-    seconds, values = _thinned(seconds, values)
-    gap = _gap(seconds)
+    runs = _runs(seconds, sound)
     parts: list[str] = []
-    last: float | None = None
-    for second, value in zip(seconds.tolist(), values.tolist(), strict=True):
-        if not math.isfinite(value):
-            last = None
-            continue
-        joined = last is not None and second - last <= gap
-        place = f"{x(second):.2f} {y(value):.1f}"
+    last = -1
+    kept = _thinned(values)
+    for at in kept:
+        place = f"{x(float(seconds[at])):.2f} {y(float(values[at])):.1f}"
         # A point on its own is a line of no length: with round ends it shows as a dot.
-        parts.append(f"L{place}" if joined else f"M{place}L{place}")
-        last = second
-    drawn = zip(seconds.tolist(), values.tolist(), strict=True)
-    told = " ".join(f"{second:.3f},{value:.6g}" for second, value in drawn if math.isfinite(value))
+        parts.append(f"L{place}" if runs[at] == last else f"M{place}L{place}")
+        last = int(runs[at])
+    told = " ".join(f"{seconds[at]:.3f},{values[at]:.6g}" for at in kept)
     return Line(name, side, "".join(parts), told, mean)
 
 
-def _thinned(seconds: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most MOST_POINTS: the lowest and the highest of each of equal groups, so that no peak is lost."""
-    if len(values) <= MOST_POINTS:
-        return seconds, values
-    kept: list[int] = []
-    for group in np.array_split(np.arange(len(values)), MOST_POINTS // 2):
-        sound = group[np.isfinite(values[group])]
-        if sound.size:
-            kept += sorted({int(sound[values[sound].argmin()]), int(sound[values[sound].argmax()])})
-    return seconds[kept], values[kept]
+def _thinned(values: np.ndarray) -> list[int]:
+    """Which values are drawn: of many the lowest and the highest of each of equal groups, so that no peak is lost."""
+    sound = np.flatnonzero(np.isfinite(values))
+    if len(sound) <= MOST_POINTS:
+        return [int(at) for at in sound]
+    groups = np.array_split(sound, MOST_POINTS // 2)
+    return [at for group in groups for at in sorted({int(group[values[group].argmin()]), int(group[values[group].argmax()])})]
+
+
+def _runs(seconds: np.ndarray, sound: np.ndarray) -> np.ndarray:
+    """The number of the run that each point belongs to: runs end where nothing was measured."""
+    if not len(seconds):
+        return np.zeros(0, int)
+    breaks = (np.diff(seconds, prepend=seconds[0]) > _gap(seconds)) | ~sound
+    return np.cumsum(breaks)
 
 
 def _gap(seconds: np.ndarray) -> float:
-    """Seconds beyond which two points are not joined: nothing was measured between them."""
-    steps = np.diff(seconds)
-    steps = steps[steps > 0]
-    if not steps.size:
-        return math.inf
-    usual = float(np.median(steps))
-    return max(2.5 * usual, float(seconds[-1] - seconds[0]) / 400)
+    """Seconds beyond which two points are not joined: much longer than it takes on average from one to the next."""
+    return 3 * float(seconds[-1] - seconds[0]) / max(1, len(seconds) - 1)
 
 
 def _marks(
