@@ -117,9 +117,9 @@ def test_what_is_protected_stays_and_strength_mixes(clip: Path, tmp_path: Path) 
         ({"temporal": {"enabled": False}}, False, None, 0),
         ({"temporal": {"strength": 0.0}}, False, None, 0),
         ({"strength": 0.0}, False, None, 0),
-        ({"engines": ("sr",)}, False, CoarseBlend, 2),
-        ({"engines": ("identity",)}, False, None, 0),
-        ({"engines": ("bicubic-x2", "identity")}, False, None, 0),
+        ({"engines": "sr"}, False, CoarseBlend, 2),
+        ({"engines": "identity"}, False, None, 0),
+        ({"engines": "bicubic-x2,identity"}, False, None, 0),
     ],
 )
 def test_what_is_blended(given: dict, maps: bool, blend: type | None, halo: int) -> None:
@@ -168,7 +168,7 @@ def test_a_failure_names_its_frame(monkeypatch: pytest.MonkeyPatch) -> None:
         return advance(self, place, held, layers)
 
     monkeypatch.setattr(FusedEngine, "advance", failing)
-    with pytest.raises(FrameFailedError, match="frame 3 .*ValueError: no"):
+    with pytest.raises(FrameFailedError, match=r"frame 3 .*ValueError: no"):
         through(settings(), [texture(48, 64)] * 6)
 
 

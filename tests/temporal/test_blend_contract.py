@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.temporal.shots import TIME_BASE, drive, frames, noisy, pictures, texture
 from vidrestore.config import TemporalConfig
+from vidrestore.metrics.noise import temporal_noise
 from vidrestore.metrics.psnr import psnr
 from vidrestore.metrics.sharpness import edge_gain, sharpness_ratio
 from vidrestore.temporal.blend import TemporalBlend
@@ -27,6 +28,54 @@ def blend(kind: Kind, clip: list[np.ndarray], **settings: float) -> list[np.ndar
 
 def same(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
     return len(first) == len(second) and all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@both
+def test_static_noisy_shot_gets_calm_and_closer_to_the_truth(kind: Kind) -> None:
+    clean = texture(192, 256)
+    shot = noisy([clean] * 12)
+    blended = blend(kind, shot)
+    assert temporal_noise(blended) <= 0.6 * temporal_noise(shot)
+    assert min(psnr(clean, b) - psnr(clean, s) for b, s in zip(blended, shot, strict=True)) > 2.0
+
+
+@both
+def test_noise_in_the_dark_is_averaged_too(kind: Kind) -> None:
+    clean = texture(192, 256) // 8
+    shot = noisy([clean] * 8, sigma=5)
+    assert temporal_noise(blend(kind, shot)) <= (0.65 if kind is TemporalBlend else 0.75) * temporal_noise(shot)
+
+
+@both
+@pytest.mark.parametrize("contrast", [8, 12, 20])
+@pytest.mark.parametrize("speed", [3, 9, 20])
+def test_a_faint_thing_in_the_dark_is_not_averaged_away(kind: Kind, contrast: int, speed: int) -> None:
+    """Where flow finds nothing to hold on to: the thing stays as it is, and leaves nothing behind."""
+    shot, masks = [], []
+    for k in range(9):
+        thing = np.zeros((96, 256), np.uint8)
+        cv2.rectangle(thing, (20 + speed * k, 40), (36 + speed * k, 56), 1, -1)
+        masks.append(thing > 0)
+        shot.append(np.repeat((6 + contrast * thing)[..., None], 3, axis=2).astype(np.uint8))
+    for original, result, mask in zip(shot, blend(kind, shot), masks, strict=True):
+        apart = np.abs(result.astype(int) - original)
+        assert apart[~cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)].max() <= 2
+        assert apart[mask].mean() <= 0.1 * contrast
+
+
+@both
+def test_a_thin_thing_before_a_still_scene_leaves_no_trail(kind: Kind) -> None:
+    """A pixel wide: the mean of a block hardly shows it. A coarse correction reaches a block further than what it corrects."""
+    margin = np.ones((3, 3) if kind is TemporalBlend else (9, 9), np.uint8)
+    scene, shot, masks = texture(192, 256) // 3, [], []
+    for k in range(9):
+        wire = np.zeros(scene.shape[:2], np.uint8)
+        cv2.line(wire, (30 + 11 * k, 0), (60 + 11 * k, 191), 1, 1)
+        masks.append(cv2.dilate(wire, margin) > 0)
+        shot.append(np.where(wire[..., None] > 0, 150, scene).astype(np.uint8))
+    for original, result, mask in zip(shot, blend(kind, shot), masks, strict=True):
+        apart = np.abs(result.astype(int) - original)[~mask]
+        assert apart.max() <= 4
 
 
 @both

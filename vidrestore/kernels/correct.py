@@ -21,7 +21,7 @@ _FAST: dict[str, Any] = {
 }
 """No reassociation: sums keep their order, so that bits do not depend on how wide the processor's registers are."""
 
-HALF, ONE, NONE = np.float32(0.5), np.float32(1.0), np.float32(0.0)
+HALF, ONE, TWO, NONE = np.float32(0.5), np.float32(1.0), np.float32(2.0), np.float32(0.0)
 MOST = 8
 """Neighbours that `add_still` takes: twice the largest radius."""
 
@@ -129,8 +129,8 @@ def spread_at(picture, neighbour, weight, factor, unit, histogram):  # type: ign
 def add_still(picture, n0, n1, n2, n3, n4, n5, n6, n7, weights, thresholds, correction, factor, unit, out):  # type: ignore[no-untyped-def]
     """`add_enlarged`, and the weighted mean of neighbours' pixels as they lie.
 
-    A pixel of a neighbour counts the less the further it is from the frame's own, and not at all beyond a threshold (as in a
-    sigma filter, Lee 1983), so that a thin thing that passes in front of what is still is not drawn into it.
+    A pixel of a neighbour that is further from the frame's own than half a threshold counts less, and not at all beyond it (as
+    in a sigma filter, Lee 1983), so that a thin thing that passes in front of what is still is not drawn into it.
 
     Args:
         picture, n0..n7: (H, W, C) uint8 or uint16, contiguous; the frame and its neighbours.
@@ -203,10 +203,10 @@ def _spread_row(weights, samples, shares):  # type: ignore[no-untyped-def]
 
 @njit(**_FAST)
 def _gather_row(source, neighbour, shares, threshold, change, mass):  # type: ignore[no-untyped-def]
-    scale = ONE / threshold
+    scale = TWO / threshold
     for x in range(source.size):
         apart = np.float32(neighbour[x]) - np.float32(source[x])
-        weight = shares[x] * max(NONE, ONE - abs(apart) * scale)
+        weight = shares[x] * min(ONE, max(NONE, TWO - abs(apart) * scale))
         change[x] += weight * apart
         mass[x] += weight
 

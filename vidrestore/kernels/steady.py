@@ -165,7 +165,7 @@ def differ(warped, small, difference, largest):  # type: ignore[no-untyped-def]
 
 
 @njit(**_FAST)
-def gather(difference, signed, plain, trust, table, noise_cap, fine_share, total, weights):  # type: ignore[no-untyped-def]
+def gather(difference, signed, plain, trust, caution, table, noise_cap, fine_share, total, weights):  # type: ignore[no-untyped-def]
     """Add one neighbour's weighted difference.
 
     Args:
@@ -173,6 +173,7 @@ def gather(difference, signed, plain, trust, table, noise_cap, fine_share, total
         signed: `difference` averaged over a window: noise cancels, a misplaced thing remains.
         plain: the largest magnitude over the channels and a window, (h, w) float32: sees thin things, and noise.
         trust: (h, w) uint8.
+        caution: (h, w) float32, by which mismatch is multiplied.
         table: (256 * NOISE_STEP,) float32: mismatch, in steps of 1 / NOISE_STEP level, to weight.
         noise_cap: levels of the median of `plain` that are taken for noise at most.
         fine_share: part of `plain` above the noise that counts.
@@ -197,7 +198,8 @@ def gather(difference, signed, plain, trust, table, noise_cap, fine_share, total
             mismatch = (plain[y, x] - noise) * np.float32(fine_share)
             for c in range(channels):
                 mismatch = max(mismatch, abs(signed[y, x, c]))
-            place = min(int(max(mismatch, np.float32(0.0)) * np.float32(NOISE_STEP) + HALF), last)
+            mismatch = max(mismatch, np.float32(0.0)) * caution[y, x]
+            place = min(int(mismatch * np.float32(NOISE_STEP) + HALF), last)
             weight = table[place] * (np.float32(trust[y, x]) * np.float32(1.0 / 255.0))
             weights[y, x] += weight
             for c in range(channels):
@@ -307,7 +309,7 @@ def calm_detail(correction, soft, flow, pixels, still, moving, keep):  # type: i
 
 
 @njit(**_FAST)
-def still(signed, plain, flow, trust, limits, noise, agree, strength, difference, total, weights):  # type: ignore[no-untyped-def]
+def still(signed, plain, flow, trust, caution, limits, noise, agree, strength, difference, total, weights):  # type: ignore[no-untyped-def]
     """Where a neighbour shows the same thing at the same place, so that its pixels may be averaged as they lie.
 
     Args:
@@ -315,6 +317,7 @@ def still(signed, plain, flow, trust, limits, noise, agree, strength, difference
         plain: see `gather`.
         flow: (h, w, 2) float32, to the neighbour.
         trust: (h, w) uint8.
+        caution: see `gather`.
         limits: lengths of flow up to which a place counts as still entirely, and from which on not at all.
         noise: levels of `plain` that are noise.
         agree: levels of difference at which the weight has fallen to 0.
@@ -333,7 +336,7 @@ def still(signed, plain, flow, trust, limits, noise, agree, strength, difference
             mismatch = plain[y, x] - np.float32(noise)
             for c in range(channels):
                 mismatch = max(mismatch, abs(signed[y, x, c]))
-            part *= max(np.float32(0.0), ONE - mismatch / np.float32(agree)) * np.float32(strength)
+            part *= max(np.float32(0.0), ONE - mismatch * caution[y, x] / np.float32(agree)) * np.float32(strength)
             part *= np.float32(trust[y, x]) * np.float32(1.0 / 255.0)
             weights[y, x] = part
             for c in range(channels):

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 
 from vidrestore.config import TemporalConfig
-from vidrestore.metrics.flow import coordinates, resize_flow, warp
+from vidrestore.metrics.flow import coordinates, luma, resize_flow, warp
 from vidrestore.temporal.cuts import thumbnail
-from vidrestore.temporal.motion import Motion, MotionEstimator, chain
+from vidrestore.temporal.motion import Motion, MotionEstimator, caution, chain
 from vidrestore.temporal.window import WindowBlend, to_kind, to_picture
 from vidrestore.types import Frame
 
@@ -51,6 +51,8 @@ class _Entry:
     """The picture in 8 bits, for comparisons."""
     calm: np.ndarray
     """`levels` averaged over COARSE."""
+    caution: np.ndarray
+    """(H, W) float32: see `motion.caution`."""
     luma: np.ndarray
     thumbnail: np.ndarray
 
@@ -65,6 +67,7 @@ class TemporalBlend(WindowBlend[_Entry]):
     def __init__(self, config: TemporalConfig | None = None) -> None:
         super().__init__(config)
         self._motion = MotionEstimator()
+        self._caution = caution()
         self._weights = _weight_table(self.strength, self.config.tolerance)
         self._grid = np.zeros((0, 0, 2), np.float32)
 
@@ -80,7 +83,9 @@ class TemporalBlend(WindowBlend[_Entry]):
             levels, picture = cv2.convertScaleAbs(picture, alpha=1 / 257), picture.astype(np.float32)
         else:
             levels = picture
-        return _Entry(frame, picture, levels, cv2.blur(levels, COARSE), self._motion.reduce(levels), thumbnail(levels))
+        calm = cv2.blur(levels, COARSE)
+        careful = cv2.LUT(luma(calm), self._caution)
+        return _Entry(frame, picture, levels, calm, careful, self._motion.reduce(levels), thumbnail(levels))
 
     def _motions(self, first: _Entry, second: _Entry) -> tuple[Motion, Motion]:
         return self._motion.between(first.luma, second.luma)
@@ -128,6 +133,7 @@ class TemporalBlend(WindowBlend[_Entry]):
         noise = min(_median(fine), NOISE_CAP)
         above_noise = np.maximum(np.arange(256) - noise, 0) * FINE_SHARE
         mismatch = cv2.max(coarse, cv2.LUT(fine, above_noise.astype(np.uint8)))
+        mismatch = cv2.multiply(mismatch, entry.caution, dtype=cv2.CV_8U)
         trust = cv2.resize(motion.trust, (width, height), interpolation=cv2.INTER_LINEAR)
         weight = cv2.multiply(cv2.LUT(mismatch, self._weights), trust, scale=1 / 255)
         return warped, weight.astype(warped.dtype, copy=False)

@@ -20,7 +20,7 @@ from vidrestore.kernels import correct, steady
 from vidrestore.metrics.flow import FlowEstimator, coordinates, warp
 from vidrestore.temporal.blend import MOVING, STILL
 from vidrestore.temporal.cuts import thumbnail
-from vidrestore.temporal.motion import BOUNDARY, Motion
+from vidrestore.temporal.motion import BOUNDARY, Motion, caution
 from vidrestore.temporal.window import WindowBlend, to_kind, to_picture
 from vidrestore.types import Frame
 
@@ -46,7 +46,9 @@ REST = (0.25, 0.5)
 """Pixels of motion: up to the first a place is still, from the second on it is not."""
 SPARSE = 4
 """Every so many small pixels across and down are asked whether any are still, and how large noise is."""
-AGREE = 6.0
+STILL_NOISE_CAP = 16.0
+"""Levels that are taken for noise at most where nothing moves: engines that brighten a night bring its noise up."""
+AGREE = 8.0
 """Levels by which means of blocks may differ where pixels are averaged in place."""
 NOISE_REACH = 6.0
 """Medians of the difference beyond which it is no noise: four standard deviations."""
@@ -80,6 +82,7 @@ class CoarseBlend(WindowBlend[_Entry]):
     def __init__(self, config: TemporalConfig | None = None) -> None:
         super().__init__(config)
         self._flow = FlowEstimator("fast")
+        self._caution = caution()
         self._table = weight_table(self.strength, self.config.tolerance)
         self._grid = np.zeros((0, 0, 2), np.float32)
 
@@ -111,13 +114,14 @@ class CoarseBlend(WindowBlend[_Entry]):
         if self._grid.shape[:2] != small.shape[:2]:
             self._grid = coordinates(*small.shape[:2])
         total, weights = np.zeros_like(small), np.zeros(small.shape[:2], np.float32)
+        careful = cv2.LUT(entry.luma, self._caution)
         difference, largest = np.empty_like(small), np.empty(small.shape[:2], np.float32)
         neighbours = (*sides[0], *sides[1])
         for neighbour, motion in neighbours:
             warped = warp(neighbour.small, motion.flow, cv2.INTER_CUBIC, self._grid).reshape(small.shape)
             steady.differ(warped, small, difference, largest)
             signed, plain = cv2.blur(difference, WINDOW).reshape(small.shape), cv2.dilate(largest, AROUND)
-            steady.gather(difference, signed, plain, motion.trust, self._table, NOISE_CAP, FINE_SHARE, total, weights)
+            steady.gather(difference, signed, plain, motion.trust, careful, self._table, NOISE_CAP, FINE_SHARE, total, weights)
         steady.mean_of(total, weights)
         side = block_side(*entry.shape[:2])
         if self.detail < 1:
@@ -162,9 +166,11 @@ class CoarseBlend(WindowBlend[_Entry]):
         difference, largest = np.empty_like(entry.small), np.empty(entry.small.shape[:2], np.float32)
         steady.differ(neighbour.small, entry.small, difference, largest)
         signed, plain = cv2.blur(difference, WINDOW).reshape(difference.shape), cv2.dilate(largest, AROUND)
-        noise = min(float(np.median(plain[::SPARSE, ::SPARSE][slow])), NOISE_CAP)
+        noise = min(float(np.median(plain[::SPARSE, ::SPARSE][slow])), STILL_NOISE_CAP)
+        careful = cv2.LUT(entry.luma, self._caution)
         limits = (REST[0] / side, REST[1] / side)
-        steady.still(signed, plain, motion.flow, motion.trust, limits, noise, AGREE, self.strength, difference, change, weight)
+        seen = motion.flow, motion.trust, careful
+        steady.still(signed, plain, *seen, limits, noise, AGREE, self.strength, difference, change, weight)
         return True
 
 

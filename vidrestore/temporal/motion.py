@@ -9,7 +9,7 @@ import numpy as np
 
 from vidrestore.metrics.flow import FlowEstimator, coordinates, fit_within, luma, sample, visible
 
-__all__ = ["FLOW_SIDE", "Motion", "MotionEstimator", "chain"]
+__all__ = ["FLOW_SIDE", "Motion", "MotionEstimator", "caution", "chain"]
 
 FLOW_SIDE = 480
 """Longest side, in pixels, at which flow is computed: beyond it DIS costs more and gains little on noisy footage."""
@@ -18,6 +18,11 @@ BOUNDARY = 0.05
 """Motion boundaries are left out (see `visible`); looser than for measuring, where the flow of noise may fail the test."""
 MARGIN = 5
 """Window, in pixels of the reduced picture, by which distrust spreads."""
+DARK, LIGHT = 16.0, 48.0
+"""8-bit levels: from the first down contrast is too low for flow to be believed, from the second up it is."""
+CAUTION = 2.5
+"""How much more a difference counts in the dark, where flow finds nothing to hold on to and a faint thing that moves would be
+averaged away."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,12 @@ class MotionEstimator:
         """Motion first -> second and second -> first, from two reduced lumas of one size."""
         forward, backward = self._flow(first, second), self._flow(second, first)
         return Motion(forward, _trust(forward, backward)), Motion(backward, _trust(backward, forward))
+
+
+def caution() -> np.ndarray:
+    """What a difference is multiplied by before it is judged, for each 8-bit level of luma: (256,) float32, CAUTION to 1."""
+    light = np.clip((np.arange(256) - DARK) / (LIGHT - DARK), 0.0, 1.0)
+    return (CAUTION + (1.0 - CAUTION) * light).astype(np.float32)
 
 
 def chain(first: Motion, second: Motion) -> Motion:
