@@ -74,7 +74,9 @@ def test_every_frame_is_measured_as_ffmpeg_shows_it(proof: Proof, job: tuple[Pat
         assert int(np.argmin(apart)) == moment.index and min(apart) < 3
 
 
-def test_steadiness_adds_up_and_leaves_the_cut_out(proof: Proof) -> None:
+def test_steadiness_adds_up_and_leaves_the_cut_out(job: tuple[Path, Path, Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passing, "FRAMES_A_WARPED", 1)
+    proof = measure(job[0], job[1])
     times, before = proof.curves["warping_in"]
     after = proof.curves["warping_out"][1]
     assert (CUT - 1) / RATE not in times and proof.steadiness["skipped"] == 1

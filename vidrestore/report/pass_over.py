@@ -21,7 +21,8 @@ EVERY_FRAME = 600
 RUN = 2
 MOST_RUNS = 300
 MOST_WARPED = 48
-"""Pairs of neighbouring frames whose steadiness is measured: each costs as much as ten frames."""
+FRAMES_A_WARPED = 4
+"""Of pairs of neighbouring frames whose steadiness is measured: each costs as much as ten frames."""
 APART_UNKNOWN = 25
 """Frames between two such pairs where nobody knows how many frames there are; doubled whenever MOST_WARPED more were measured."""
 
@@ -121,7 +122,7 @@ def _wanted(pairs: Pairs) -> Callable[[int], bool]:
 
         return now_and_then
     if pairs.frames <= EVERY_FRAME or not pairs.quick:
-        places = choose_moments(pairs.frames - 1, MOST_WARPED, 1)
+        places = choose_moments(pairs.frames - 1, min(MOST_WARPED, max(8, pairs.frames // FRAMES_A_WARPED)), 1)
     else:
         runs = choose_moments(pairs.frames, MOST_RUNS, RUN, pairs.entries)
         places = tuple(runs[len(runs) * number // MOST_WARPED] for number in range(min(MOST_WARPED, len(runs))))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from vidrestore.errors import EmptyVideoError, MediaError, UsageError
+from vidrestore.media.convert import ToRGB
 from vidrestore.media.input.packet_scan import scan_packets
 from vidrestore.media.input.pairs import Pair, open_pairs
 from vidrestore.media.input.probe import probe
@@ -154,3 +155,22 @@ def test_runs_beyond_the_end_are_refused(make_clip: Make) -> None:
     source = make_clip("in.mp4")
     with open_pairs(source, source) as pairs, pytest.raises(ValueError, match="12 pairs"):
         list(pairs.at([11], 2))
+
+
+def test_pictures_on_the_way_are_not_converted(make_clip: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_clip("in.mp4", frames=40, options={"g": "100", "sc_threshold": "0"})
+    with open_pairs(source, source) as pairs:
+        straight = [pair.reference.data.copy() for pair in pairs]
+    converted = 0
+    convert = ToRGB.__call__
+
+    def count(self: ToRGB, picture: Any) -> Any:
+        nonlocal converted
+        converted += 1
+        return convert(self, picture)
+
+    monkeypatch.setattr(ToRGB, "__call__", count)
+    with open_pairs(source, source) as pairs:
+        for moment, run in zip((3, 20, 38), pairs.at((3, 20, 38), 2), strict=True):
+            assert all(np.array_equal(pair.reference.data, straight[moment + k]) for k, pair in enumerate(run))
+    assert converted == 2 * 3 * 2

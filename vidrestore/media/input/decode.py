@@ -119,6 +119,7 @@ class VideoDecoder(PictureDecoder):
             self.media, self._limits, options.threads, options.on_damage == "conceal", self._note, self._too_slow
         )
         self._delivered = self._begin
+        self._unwanted = 0
         self._layout: tuple[int, int, str] | None = None
         require_restorable(self.media, deinterlace=options.deinterlace)
         if options.on_damage == "stop":
@@ -133,6 +134,11 @@ class VideoDecoder(PictureDecoder):
     def busy_since(self) -> float | None:
         return self._pass.busy_since
 
+    def pass_over(self, count: int) -> int:
+        """They are decoded, as others lean on them, and not converted."""
+        self._unwanted = count
+        return count
+
     def close(self) -> None:
         """Give the file back; may be called more than once. A file that FFmpeg hangs in is left to it."""
         self._pass.close()
@@ -141,6 +147,9 @@ class VideoDecoder(PictureDecoder):
         """Decode from the start of the range; a second iteration begins anew."""
         to_rgb = ToRGB(self.info)
         for shown in self._delivery():
+            if self._unwanted:
+                self._unwanted -= 1
+                continue
             pixels, alpha = to_rgb(shown.picture)
             yield Frame(
                 data=self.media.cropped(pixels).transpose(2, 0, 1),

@@ -282,6 +282,8 @@ class _Reader:
         ahead = self._decoder is not None and number >= self._next
         if not ahead or self._entry_between(number):
             self._enter(number)
+        if self._decoder is not None:
+            self._next += self._decoder.pass_over(number - self._next)
         for frame in self._frames:
             self._next += 1
             if self._next > number:

@@ -89,6 +89,10 @@ class PictureDecoder(ABC):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def pass_over(self, count: int) -> int:
+        """Leave out `count` pictures that come next, where that saves work; returns how many will be left out."""
+        return 0
+
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
         """Decode the range asked for; a second iteration begins anew, but for a pipe."""
