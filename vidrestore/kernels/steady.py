@@ -232,13 +232,13 @@ def add_moved(cells, own, flow, weight, total, weights):  # type: ignore[no-unty
     """Add one neighbour's map, seen from the frame along the flow, as a weighted difference to the frame's own.
 
     Args:
-        cells, own: (C, h, w) float32: the neighbour's map and the frame's.
+        cells, own: (h, w, C) float32: the neighbour's map and the frame's.
         flow: (H, W, 2) float32, from the frame to the neighbour, in pixels of its own grid over the same picture.
         weight: (H, W) float32, on that grid.
-        total: (C, h, w) float32, added to.
+        total: (h, w, C) float32, added to.
         weights: (h, w) float32, added to.
     """
-    channels, height, width = cells.shape
+    height, width, channels = cells.shape
     tall, wide = weight.shape
     down, across = np.float32(tall) / np.float32(height), np.float32(wide) / np.float32(width)
     for y in range(height):
@@ -258,19 +258,20 @@ def add_moved(cells, own, flow, weight, total, weights):  # type: ignore[no-unty
             y0, y1, fy = _place(np.float32(y) + (left + fv * (right - left)) / down, height - 1)
             weights[y, x] += part
             for c in range(channels):
-                top = cells[c, y0, x0] + fx * (cells[c, y0, x1] - cells[c, y0, x0])
-                bottom = cells[c, y1, x0] + fx * (cells[c, y1, x1] - cells[c, y1, x0])
-                total[c, y, x] += part * (top + fy * (bottom - top) - own[c, y, x])
+                top = cells[y0, x0, c] + fx * (cells[y0, x1, c] - cells[y0, x0, c])
+                bottom = cells[y1, x0, c] + fx * (cells[y1, x1, c] - cells[y1, x0, c])
+                total[y, x, c] += part * (top + fy * (bottom - top) - own[y, x, c])
 
 
 @njit(**_FAST)
-def settle(own, total, weights):  # type: ignore[no-untyped-def]
-    """`own` + `total` / (1 + `weights`) into `total`: the frame's own map has weight 1."""
-    channels, height, width = own.shape
-    for c in range(channels):
-        for y in range(height):
-            for x in range(width):
-                total[c, y, x] = own[c, y, x] + total[c, y, x] / (ONE + weights[y, x])
+def settle(own, total, weights, mean):  # type: ignore[no-untyped-def]
+    """`own` + `total` / (1 + `weights`), (h, w, C), into `mean`, (C, h, w): the frame's own map has weight 1."""
+    height, width, channels = own.shape
+    for y in range(height):
+        for x in range(width):
+            scale = ONE / (ONE + weights[y, x])
+            for c in range(channels):
+                mean[c, y, x] = own[y, x, c] + total[y, x, c] * scale
 
 
 @njit(**_FAST)

@@ -36,7 +36,7 @@ AROUND = np.ones((3, 3), np.uint8)
 """Small pixels of which the largest plain difference counts: enlarging spreads a correction so far, and a trail with it."""
 DETAIL = (3, 3)
 """What a mean over so many small pixels takes away from the correction is its detail: see `TemporalConfig.detail`."""
-DETAIL_SHARE = 0.5
+DETAIL_SHARE = 0.25
 """Of `TemporalConfig.detail`: bringing small pictures into place blurs further than doing it at full size."""
 FINE_SHARE = 0.6
 NOISE_CAP = 6.0

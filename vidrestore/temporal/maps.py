@@ -10,8 +10,8 @@ flicker. Where the source changes (a lamp passes, a shadow falls), maps have a r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -28,15 +28,17 @@ from vidrestore.temporal.window import SlidingWindow
 
 __all__ = ["MapSteadier", "Observation"]
 
+HALVED = 192
+"""Longest side of a thumbnail from which on half of it is enough to find motion in, since maps are no finer."""
 WINDOW = (3, 3)
-"""Pixels of the thumbnail over which signed differences are averaged: noise cancels, a misplaced thing remains."""
+"""Pixels of the grid over which signed differences are averaged: noise cancels, a misplaced thing remains."""
 AROUND = np.ones((5, 5), np.uint8)
-"""Pixels of the thumbnail by which mismatch spreads: a cell of a map is two of them wide and is read off between cells."""
+"""Pixels of the grid by which mismatch spreads: maps are read off between cells, and networks look around them."""
 DARK, LIGHT = 12.0, 24.0
 """Levels of the source, 0..255: below the first nobody can tell from it whether maps differ for a reason, and each frame keeps
 its own; from the second on they are steadied entirely. What is beside something bright counts as dark too (`SHADE`)."""
-SHADE = np.ones((9, 9), np.uint8)
-"""Pixels of the thumbnail within which the darkest counts."""
+SHADE = np.ones((7, 7), np.uint8)
+"""Pixels of the grid within which the darkest counts."""
 
 
 class Observation(Protocol):
@@ -59,6 +61,8 @@ class _Entry(Generic[O]):
     """An observation with all that its neighbours need of it."""
 
     observation: O
+    cells: list[list[np.ndarray | None]]
+    """The maps of each layer, (rows, columns, C) float32."""
     view: np.ndarray
     """(h, w, 3) float32, square roots of the code values times 255: noise is as large in the dark as in the light."""
     luma: np.ndarray
@@ -81,14 +85,18 @@ class MapSteadier(SlidingWindow[O, _Entry[O], "tuple[O, list[PixelMaps]]"]):
         self._table = weight_table(self.config.map_strength, self.config.tolerance)
 
     def _prepare(self, item: O) -> _Entry[O]:
-        levels = np.ascontiguousarray(item.view.transpose(1, 2, 0) * np.float32(255.0))
+        levels = np.ascontiguousarray(item.view.transpose(1, 2, 0)) * np.float32(255.0)
+        height, width = levels.shape[:2]
+        if max(height, width) >= HALVED:
+            levels = cv2.resize(levels, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
         roots = np.sqrt(levels * np.float32(255.0))
         seen, luma = np.empty(levels.shape[:2], np.uint8), np.empty(levels.shape[:2], np.uint8)
         steady.grey(levels, seen)
         steady.grey(roots, luma)
         darkest = cv2.erode(cv2.blur(seen, WINDOW), SHADE)
         light = np.clip((cv2.blur(darkest, WINDOW).astype(np.float32) - DARK) / (LIGHT - DARK), 0.0, 1.0)
-        return _Entry(item, roots, luma, light, thumbnail(seen))
+        cells = [[None if values is None else _by_place(values) for values in _fields(maps)] for maps in item.layers]
+        return _Entry(item, cells, roots, luma, light, thumbnail(seen))
 
     def _motions(self, first: _Entry[O], second: _Entry[O]) -> tuple[Motion, Motion]:
         forward, backward = self._flow(first.luma, second.luma), self._flow(second.luma, first.luma)
@@ -101,20 +109,16 @@ class MapSteadier(SlidingWindow[O, _Entry[O], "tuple[O, list[PixelMaps]]"]):
 
     def _blend(self, entry: _Entry[O], sides: list[list[tuple[_Entry[O], Motion]]]) -> tuple[O, list[PixelMaps]]:
         own = entry.observation
-        neighbours = [
-            (other.observation, motion.flow, self._weigh(entry, other, motion)) for other, motion in (*sides[0], *sides[1])
-        ]
+        neighbours = [(o.cells, motion.flow, self._weigh(entry, o, motion)) for o, motion in (*sides[0], *sides[1])]
         if not neighbours:
             return own, list(own.layers)
         steadied = []
-        for place, maps in enumerate(own.layers):
-            means: dict[str, Any] = {}
-            for name in ("flare", "affine", "noise"):
-                cells = getattr(maps, name)
-                if cells is not None:
-                    others = [(getattr(other.layers[place], name), flow, weight) for other, flow, weight in neighbours]
-                    means[name] = _mean(cells, others)
-            steadied.append(replace(maps, **means))
+        for layer, fields in enumerate(entry.cells):
+            means: list[torch.Tensor | None] = []
+            for place, values in enumerate(fields):
+                others = [(cells[layer][place], flow, weight) for cells, flow, weight in neighbours]
+                means.append(None if values is None else _mean(values, others))
+            steadied.append(PixelMaps(*means))
         return own, steadied
 
     def _weigh(self, entry: _Entry[O], neighbour: _Entry[O], motion: Motion) -> np.ndarray:
@@ -128,11 +132,22 @@ class MapSteadier(SlidingWindow[O, _Entry[O], "tuple[O, list[PixelMaps]]"]):
         return cv2.multiply(cv2.erode(weight, AROUND), entry.light)
 
 
-def _mean(cells: torch.Tensor, others: Sequence[tuple[torch.Tensor, np.ndarray, np.ndarray]]) -> torch.Tensor:
-    """A map (1, C, h, w) averaged with its neighbours', each brought into place along its flow and weighted."""
-    values = cells[0].numpy()
-    total, weights = np.zeros(values.shape, np.float32), np.zeros(values.shape[1:], np.float32)
+def _fields(maps: PixelMaps) -> tuple[torch.Tensor | None, ...]:
+    """In the order in which PixelMaps takes them."""
+    return maps.flare, maps.affine, maps.noise
+
+
+def _by_place(values: torch.Tensor) -> np.ndarray:
+    """(1, C, h, w) -> (h, w, C) contiguous: what belongs to a place lies together."""
+    return np.ascontiguousarray(values[0].numpy().transpose(1, 2, 0))
+
+
+def _mean(values: np.ndarray, others: Sequence[tuple[np.ndarray | None, np.ndarray, np.ndarray]]) -> torch.Tensor:
+    """A map (h, w, C) averaged with its neighbours', each brought into place along its flow and weighted: (1, C, h, w)."""
+    total, weights = np.zeros_like(values), np.zeros(values.shape[:2], np.float32)
     for other, flow, weight in others:
-        steady.add_moved(other[0].numpy(), values, flow, weight, total, weights)
-    steady.settle(values, total, weights)
-    return torch.from_numpy(total).unsqueeze(0)
+        assert other is not None  # layers are of the same kinds in each frame
+        steady.add_moved(other, values, flow, weight, total, weights)
+    mean = np.empty((values.shape[2], *values.shape[:2]), np.float32)
+    steady.settle(values, total, weights, mean)
+    return torch.from_numpy(mean).unsqueeze(0)
