@@ -141,14 +141,15 @@ def _graph(
     rate = output.video.frame_rate or _DEFAULT_RATE
     layout = _layout(output)
     sides = []
-    for media, begin in ((output, first[1]), (reference, first[0])):
-        side = ffmpeg.input(str(media.path.resolve()), threads=1)[f"{media.video_index}"]
+    for place, (media, begin) in enumerate(((output, first[1]), (reference, first[0]))):
+        # ffmpeg-python takes two inputs for one where all their options are alike, as when a file is held against itself.
+        side = ffmpeg.input(str(media.path.resolve()), threads=1, thread_queue_size=8 + place)[f"{media.video_index}"]
         end = {} if frames is None else {"end_frame": begin + frames}
         if begin or end:
             side = side.filter("trim", start_frame=begin, **end)
         # Picture n belongs to picture n: times are counted anew, and the rate is told, which XPSNR's weights depend on.
         side = side.filter("settb", f"{rate.denominator}/{rate.numerator}").filter("setpts", "N").filter("fps", f"{rate}")
-        if media is reference:
+        if place == 1:
             side = _like(side, reference, output, scaled)
         side = side.filter("format", layout)
         if frames is not None:
