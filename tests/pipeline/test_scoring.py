@@ -90,6 +90,27 @@ def test_what_cannot_be_measured_is_said_with_the_reason(tmp_path: Path, movie: 
     assert "too little in common" in run_identity(still, tmp_path / "c.mp4").steadiness["why_not"]
 
 
+def test_a_file_that_cannot_be_entered_is_measured_near_its_beginning(
+    tmp_path: Path, movie: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_movie(tmp_path / "in.avi", codec="mpeg4")
+    whole = run_identity(source, tmp_path / "a.mp4")
+    assert whole.steadiness["measured"] and whole.steadiness["within"] is None and "first" not in whole.steadiness_line
+    monkeypatch.setattr(scoring, "BEGINNING", 30)
+    read: list[int] = []
+    original = Pairs.at
+
+    def at(self: Pairs, moments: Any, count: int = 1) -> Any:
+        read.extend(moments)
+        return original(self, moments, count)
+
+    monkeypatch.setattr(Pairs, "at", at)
+    part = run_identity(source, tmp_path / "b.mp4")
+    assert part.steadiness["within"] == 30 and max(read) <= 28
+    assert "1 moment in the first 30 frames" in part.steadiness_line
+    assert run_identity(movie, tmp_path / "c.mp4").steadiness["within"] is None  # this one can be entered
+
+
 def test_images_and_y4m_are_measured_too(tmp_path: Path, movie: Path) -> None:
     images = run_identity(movie, f"{tmp_path}/images/")
     assert images.steadiness["measured"] and images.steadiness["ratio"] == pytest.approx(1, abs=0.02)
@@ -131,4 +152,4 @@ def test_ctrl_c_while_measuring_keeps_the_output(movie: Path, tmp_path: Path, mo
     ],
 )
 def test_words_are_honest(ratio: float | None, words: str) -> None:
-    assert words in steadiness_words({"measured": True, "ratio": ratio, "moments": 8})
+    assert words in steadiness_words({"measured": True, "ratio": ratio, "moments": 8, "within": None})

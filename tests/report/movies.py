@@ -25,11 +25,11 @@ def movie_pictures(count: int = FRAMES, cut: int = CUT) -> list[np.ndarray]:
     return [cv2.resize(picture, SIZE, interpolation=cv2.INTER_CUBIC) for picture in shots]
 
 
-def write_movie(path: Path, count: int = FRAMES, cut: int = CUT, gop: int = 10) -> Path:
-    """The pictures as h264 with a key picture every `gop`, pts from 0 at 25 a second."""
+def write_movie(path: Path, count: int = FRAMES, cut: int = CUT, gop: int = 10, codec: str = "libx264") -> Path:
+    """The pictures with a key picture every `gop`, pts from 0 at 25 a second."""
     with av.open(str(path), "w") as container:
-        options = {"preset": "ultrafast", "crf": "12", "g": str(gop)}
-        stream: Any = container.add_stream("libx264", rate=RATE, options=options)
+        options = {"g": str(gop), **({"preset": "ultrafast", "crf": "12"} if codec == "libx264" else {})}
+        stream: Any = container.add_stream(codec, rate=RATE, options=options)
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
         for index, picture in enumerate(movie_pictures(count, cut)):
             frame = av.VideoFrame.from_ndarray(picture, "rgb24")

@@ -160,7 +160,7 @@ class Job:
                 else:
                     outcome = self._run_at_once(interrupts, pace, stopping, plan.frames)
             # The output is there: a signal ends the measuring, not the job.
-            score = score_job(self._prepared, self._scoring, lambda: interrupts.requested or stopping())
+            score = score_job(self._prepared, outcome.frames, self._scoring, lambda: interrupts.requested or stopping())
         return self._result(plan, outcome, score, pace, time.perf_counter() - began)
 
     # Planning ---------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ RUNS = 8
 RUN_FRAMES = 2
 FRAMES_A_RUN = 25
 """A clip has a moment for every so many frames, at most RUNS: measuring a short job must cost little, too."""
+BEGINNING = 250
+"""Frames in which moments are looked for where a file can be decoded from its beginning only."""
 EVEN = 0.05
 """A ratio this near to 1 is told as the same."""
 
@@ -50,11 +52,12 @@ class Unmeasured(Exception):
     """Why there is no figure, as the end of a sentence, without a full stop."""
 
 
-def score_job(job: Prepared, scoring: Scoring, stopping: Callable[[], bool] = lambda: False) -> Score:
+def score_job(job: Prepared, frames: int, scoring: Scoring, stopping: Callable[[], bool] = lambda: False) -> Score:
     """Measure a few moments of a job whose output is in place.
 
     Args:
         job: that was done.
+        frames: that it restored.
         scoring: what to measure.
         stopping: asked between two moments; True ends it without a figure.
     """
@@ -62,7 +65,7 @@ def score_job(job: Prepared, scoring: Scoring, stopping: Callable[[], bool] = la
         return Score({"measured": False, "why_not": "it was not asked for"}, "")
     began = time.perf_counter()
     try:
-        figures = _measure(job, scoring, stopping)
+        figures = _measure(job, frames, scoring, stopping)
     except Unmeasured as reason:
         figures = {"measured": False, "why_not": str(reason)}
     except VidrestoreError as error:
@@ -72,7 +75,7 @@ def score_job(job: Prepared, scoring: Scoring, stopping: Callable[[], bool] = la
     return Score(figures, steadiness_words(figures), time.perf_counter() - began)
 
 
-def _measure(job: Prepared, scoring: Scoring, stopping: Callable[[], bool]) -> dict[str, Any]:
+def _measure(job: Prepared, frames: int, scoring: Scoring, stopping: Callable[[], bool]) -> dict[str, Any]:
     _refuse(job)
     config = job.config
     with open_pairs(
@@ -88,14 +91,15 @@ def _measure(job: Prepared, scoring: Scoring, stopping: Callable[[], bool]) -> d
         on_damage=config.on_damage,
         threads=config.threads,
     ) as pairs:
-        if not pairs.quick or pairs.frames is None:
-            raise Unmeasured("source or output can only be decoded from the beginning, which would take long")
-        length = min(RUN_FRAMES, pairs.frames)
+        entered = pairs.quick and pairs.frames is not None
+        within = frames if entered else min(frames, BEGINNING)
+        length = min(RUN_FRAMES, within)
         if length < 2:
             raise Unmeasured("there is only one frame")
-        runs = min(RUNS, max(1, pairs.frames // FRAMES_A_RUN))
-        moments = choose_moments(pairs.frames, runs, length, pairs.entries)
-        return _look(job, pairs, moments, length, scoring, stopping)
+        runs = min(RUNS, max(1, within // FRAMES_A_RUN))
+        moments = choose_moments(within, runs, length, pairs.entries if entered else ())
+        figures = _look(job, pairs, moments, length, scoring, stopping)
+        return figures | {"within": None if within == frames else within}
 
 
 def _refuse(job: Prepared) -> None:
@@ -154,6 +158,8 @@ def steadiness_words(figures: dict[str, Any]) -> str:
         return f"Steadiness: not measured, because {figures['why_not']}."
     ratio = figures["ratio"]
     where = f"warping error, {figures['moments']} {'moment' if figures['moments'] == 1 else 'moments'}"
+    if figures["within"] is not None:
+        where += f" in the first {figures['within']} frames"
     if ratio is None:
         return f"Steadiness: nothing moves or flickers in the input ({where})."
     if abs(ratio - 1) <= EVEN:

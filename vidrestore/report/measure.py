@@ -248,6 +248,11 @@ def _notes(
             f"input; {found.steadiness.skipped} more were left out as cuts."
         )
     said = {} if result is None else result["steadiness"]
+    if said.get("measured") and said["ratio"] is not None and found.steadiness is not None:
+        yield (
+            f"The closing line of the run, {said['ratio']:.2f}x, is of {said['pairs']} of such pairs, where reading costs little; "
+            "the figure at the top of this page is of more, and the one to trust."
+        )
     if said.get("measured") and said.get("unblended"):
         yield (
             f"What blending did, at {said['moments']} moments, as ratio of the warping error to that of the input at the same "
