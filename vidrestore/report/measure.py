@@ -250,7 +250,7 @@ def _notes(
     said = {} if result is None else result["steadiness"]
     if said.get("measured") and said["ratio"] is not None and found.steadiness is not None:
         yield (
-            f"The closing line of the run, {said['ratio']:.2f}x, is of {said['pairs']} of such pairs, where reading costs little; "
+            f"The closing line of the run, {said['ratio']:.2f}x, is of {said['pairs']} such pairs, where reading costs little; "
             "the figure at the top of this page is of more, and the one to trust."
         )
     if said.get("measured") and said.get("unblended"):
