@@ -174,3 +174,23 @@ def test_pictures_on_the_way_are_not_converted(make_clip: Make, monkeypatch: pyt
         for moment, run in zip((3, 20, 38), pairs.at((3, 20, 38), 2), strict=True):
             assert all(np.array_equal(pair.reference.data, straight[moment + k]) for k, pair in enumerate(run))
     assert converted == 2 * 3 * 2
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
+def test_frames_closer_than_the_output_can_tell(make_clip: Make, restore: Restore, name: str) -> None:
+    times = [0, 3000, 6000, 6060, 9000, 12000]
+    source = make_clip("in.mp4", pts=times, time_base=Fraction(1, 90000), options={"video_track_timescale": "90000"})
+    _, output, _ = restore(source, name)
+    with open_pairs(source, output) as pairs:
+        assert [pair.output.index for pair in pairs] == list(range(len(times)))
+    coarse = [0, 33, 67, 68, 100, 133]
+    written = make_clip("written.mkv", pts=coarse, time_base=Fraction(1, 1000))
+    with open_pairs(source, written) as pairs:
+        assert pairs.quick
+        assert [pair.output.index for pair in pairs] == list(range(len(times)))
+    less = make_clip("less.mkv", pts=coarse[:4] + coarse[5:], time_base=Fraction(1, 1000))
+    with pytest.raises(MediaError, match=r"Frame 4 of .*in.mp4 \(0.100 s\) has no partner"):
+        open_pairs(source, less)
+    other = make_clip("other.mkv", pts=[*coarse[:4], *coarse[5:], 167], time_base=Fraction(1, 1000))
+    with pytest.raises(MediaError, match=r"Frame 4 of .*in.mp4 \(0.100 s\) has no partner"):
+        open_pairs(source, other)

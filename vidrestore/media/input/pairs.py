@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import count as numbers
-from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +20,7 @@ from vidrestore.config import LimitsConfig
 from vidrestore.errors import IndexMismatchError, MediaError, UsageError
 from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.media.input.packet_scan import scan_packets
+from vidrestore.media.input.partners import Stray, Walk, first_stray
 from vidrestore.media.input.picture_decoder import WHOLE, DecodeOptions, PictureDecoder, Window
 from vidrestore.media.input.source import FileSource, Source, open_source
 from vidrestore.media.proof.inventory import Timeline
@@ -145,9 +145,9 @@ class Pairs:
 
     def __iter__(self) -> Iterator[Pair]:
         """All pairs in order; a second iteration begins anew."""
-        clock = _Clock()
+        walk = self._walk()
         for number in numbers():
-            pair = self._pair(number, clock)
+            pair = self._pair(number, walk)
             if pair is None:
                 return
             yield pair
@@ -163,7 +163,7 @@ class Pairs:
             ValueError: a run goes beyond the last pair.
             MediaError: as reading does.
         """
-        clock = _Clock()
+        walk = self._walk()
         for moment in moments:
             if moment < 0 or count < 1:
                 raise ValueError(f"no run of {count} pairs begins at {moment}")
@@ -171,37 +171,32 @@ class Pairs:
                 raise ValueError(f"there are {self.frames} pairs, none of {moment}..{moment + count - 1} may lie beyond")
             run = []
             for number in range(moment, moment + count):
-                pair = self._pair(number, clock)
+                pair = self._pair(number, walk)
                 if pair is None:
                     raise ValueError(f"there are fewer than {number + 1} pairs")
                 run.append(pair)
             yield tuple(run)
 
-    def _pair(self, number: int, clock: _Clock) -> Pair | None:
+    def _walk(self) -> Walk:
+        return Walk((self.reference.video.time_base, self.output.video.time_base))
+
+    def _pair(self, number: int, walk: Walk) -> Pair | None:
         one, other = self._reference.read(number), self._output.read(number)
+        if not self._checked:
+            self._refuse(walk.step(number, (one.pts, other.pts)) if one is not None and other is not None else walk.end())
         if one is None:
             if other is None:
                 return None
             raise _alone(self.output, other, self.reference)
         if other is None:
             raise _alone(self.reference, one, self.output)
-        if not self._checked:
-            self._check_time(one, other, clock)
         self.seen = max(self.seen, number + 1)
         return Pair(one, other)
 
-    def _check_time(self, one: Frame, other: Frame, clock: _Clock) -> None:
-        """The rule of `_agree` for pictures that come one after the other: both first ones show at the same moment."""
-        here, there = one.pts * one.time_base, other.pts * other.time_base
-        shift = here - there
-        if clock.shift is None or clock.last is None:
-            clock.shift = shift
-        else:
-            error = shift - clock.shift
-            slack = one.time_base + other.time_base
-            if abs(error) > slack or (here > clock.last and abs(error) >= (here - clock.last) / 2):
-                raise _alone(self.output, other, self.reference) if error > 0 else _alone(self.reference, one, self.output)
-        clock.last = here
+    def _refuse(self, stray: Stray | None) -> None:
+        if stray is not None:
+            media, other = (self.output, self.reference) if stray.second else (self.reference, self.output)
+            raise _lonely(media, stray.number, stray.pts, other)
 
     def _match(self) -> None:
         """Check that the pictures of both belong together, number by number, before any is decoded."""
@@ -221,20 +216,38 @@ class Pairs:
         """Raise MediaError that names the first picture without a partner."""
         swap = part.time_base > output.time_base  # `align` allows half a tick of the second: let that be the coarser
         pair = (output, part) if swap else (part, output)
-        found = align(*pair, find_shift(*pair))
-        missing, extra = (found.extra, found.missing) if swap else (found.missing, found.extra)
+        shift = find_shift(*pair)
+        found = align(*pair, shift)
+        missing, extra = _unrounded(pair, shift, found.missing, found.extra)
+        if swap:
+            missing, extra = extra, missing
+        if not missing and not extra and len(part) == len(output):  # rounding alone could explain each, but not all
+            missing = [first_stray(part, output) or 0]
         if missing and (not extra or missing[0] <= extra[0]):
             raise _lonely(self.reference, missing[0], part.pts[missing[0]], self.output, len(part), len(output))
         at = extra[0] if extra else min(len(part), len(output)) - 1
         raise _lonely(self.output, at, output.pts[at], self.reference, len(output), len(part))
 
 
-@dataclass
-class _Clock:
-    """What checking pictures one after the other remembers."""
-
-    shift: Fraction | None = None
-    last: Fraction | None = None
+def _unrounded(
+    pair: tuple[Timeline, Timeline], shift: Fraction, missing: Sequence[int], extra: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """Of the pictures of either that `align` finds no partner for, those that have none within a tick of each clock."""
+    one, other = pair
+    slack = one.time_base + other.time_base
+    lonely: tuple[list[int], list[int]] = [], []
+    left, right = 0, 0
+    while left < len(missing) and right < len(extra):
+        error = one.pts[missing[left]] * one.time_base - shift - other.pts[extra[right]] * other.time_base
+        if abs(error) <= slack:
+            left, right = left + 1, right + 1
+        elif error < 0:
+            lonely[0].append(missing[left])
+            left += 1
+        else:
+            lonely[1].append(extra[right])
+            right += 1
+    return [*lonely[0], *missing[left:]], [*lonely[1], *extra[right:]]
 
 
 class _Reader:
@@ -330,19 +343,8 @@ class _Reader:
 
 
 def _agree(one: Timeline, other: Timeline) -> bool:
-    """Whether as many pictures of both show at the same moments.
-
-    Up to a constant shift, and a tick of each clock: times may be rounded to either. Never so far that a picture could be its
-    neighbour.
-    """
-    if len(one) != len(other):
-        return False
-    if not len(one):
-        return True
-    shifts = [a * one.time_base - b * other.time_base for a, b in zip(one.pts, other.pts, strict=True)]
-    spread = max(shifts) - min(shifts)
-    steps = [(b - a) * line.time_base for line in (one, other) for a, b in pairwise(line.pts)]
-    return spread <= one.time_base + other.time_base and (not steps or spread < min(steps))
+    """Whether as many pictures of both show at the same moments."""
+    return len(one) == len(other) and first_stray(one, other) is None
 
 
 def _alone(media: MediaInfo, frame: Frame, other: MediaInfo) -> MediaError:
