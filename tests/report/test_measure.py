@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -193,3 +194,20 @@ def test_what_an_earlier_run_did_is_not_told_as_speed(job: tuple[Path, Path, Res
     assert some.run.speed is not None and any("30 were restored by an earlier run" in note for note in some.notes)
     every = measure_run(replace(job[2], resumed_frames=FRAMES))
     assert every.run.speed is None and any("earlier run" in note for note in every.notes)
+
+
+def test_a_still_clip_has_a_report(tmp_path: Path) -> None:
+    source = tmp_path / "still.mp4"
+    with av.open(str(source), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=RATE, options={"crf": "0"})
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        for index in range(60):
+            frame = av.VideoFrame.from_ndarray(np.full((SIZE[1], SIZE[0], 3), 90, np.uint8), "rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, RATE)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    page = tmp_path / "page.html"
+    result = vidrestore.restore(source, tmp_path / "out.mp4", engines=("flare",), tier="fast", report=page)
+    assert result.steadiness["measured"] and result.steadiness["ratio"] is None
+    assert result.steadiness["unblended"]["ratio"] is None
+    assert "no ratio says what blending did" in page.read_text(encoding="utf-8")

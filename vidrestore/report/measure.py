@@ -230,6 +230,20 @@ def _steadiness(found: Findings) -> dict[str, Any]:
     return {"measured": True, **figures_of(found.steadiness)}
 
 
+def _blending_note(said: Mapping[str, Any]) -> str:
+    """What blending did to the steadiness, by what the run measured."""
+    ratios = said["unblended"]["ratio"], said["ratio"]
+    if None in ratios:
+        return (
+            f"Nothing moves or flickers in the input at the {said['moments']} moments that the run looked at, so that no ratio says "
+            "what blending did."
+        )
+    return (
+        f"What blending did, at {said['moments']} moments, as ratio of the warping error to that of the input at the same "
+        f"brightness: {ratios[0]:.2f} before blending and encoding, {ratios[1]:.2f} in the written file."
+    )
+
+
 def _notes(
     found: Findings,
     viewers: tuple[Viewer, Viewer],
@@ -254,10 +268,7 @@ def _notes(
             "the figure at the top of this page is of more, and the one to trust."
         )
     if said.get("measured") and said.get("unblended"):
-        yield (
-            f"What blending did, at {said['moments']} moments, as ratio of the warping error to that of the input at the same "
-            f"brightness: {said['unblended']['ratio']:.2f} before blending and encoding, {said['ratio']:.2f} in the written file."
-        )
+        yield _blending_note(said)
     if result is not None and result["resumed_frames"] and result["resumed_frames"] < result["frames"]:
         yield (
             f"Speed and times are those of this run alone, which restored {result['frames'] - result['resumed_frames']} frames; "
