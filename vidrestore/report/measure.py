@@ -235,8 +235,8 @@ def _blending_note(said: Mapping[str, Any]) -> str:
     ratios = said["unblended"]["ratio"], said["ratio"]
     if None in ratios:
         return (
-            f"Nothing moves or flickers in the input at the {said['moments']} moments that the run looked at, so that no ratio says "
-            "what blending did."
+            f"Nothing moves or flickers in the input at the {said['moments']} moments that the run looked at, so that no ratio "
+            "says what blending did."
         )
     return (
         f"What blending did, at {said['moments']} moments, as ratio of the warping error to that of the input at the same "
