@@ -197,3 +197,22 @@ def test_a_result_that_is_none_is_refused(desk: Desk, page: Path) -> None:
         done = desk.run("report", desk.source, desk.output, "-o", page, "--result", path)
         assert done.exit_code == code and not page.exists(), done.stderr
     assert tidy(desk.output.parent) == ["restored.mp4"]
+
+
+def test_an_address_tells_no_more_than_its_name(desk: Desk, page: Path) -> None:
+    told = desk.folder / "result.json"
+    result = desk.run("run", f"file://{desk.source}", "-o", desk.output, "--engine", "identity", "--report", page, "--json", told)
+    assert result.exit_code == 0, result.stderr
+    text = page.read_text(encoding="utf-8")
+    assert str(desk.folder) not in text and "file://" not in text and digest(desk.source) in text
+    assert json.loads(told.read_text())["command"].startswith("vidrestore run source.mp4 -o restored.mp4 ")
+    again = desk.run("report", f"file://{desk.source}", desk.output, "-o", desk.folder / "again.html", "--json", "-")
+    assert again.exit_code == 0, again.stderr
+    assert json.loads(again.stdout)["source"] == "source.mp4"
+
+
+def test_a_source_of_the_network_has_no_report(desk: Desk, page: Path, refused: Callable[..., str]) -> None:
+    address = "http://anna:secret@127.0.0.1:9/private/in.mp4?token=abc"
+    arguments = ("run", address, "--protocols", "file,http,tcp", "-o", desk.output, "--engine", "identity", "--report", page)
+    told = refused(desk.run(*arguments), 2)
+    assert "reads in.mp4 again" in told and "secret" not in told and "token" not in told

@@ -82,12 +82,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def typed() -> str:
-    """The command line for what is passed on: of paths only their last part is left."""
-    return shlex.join(_without_folders(word) for word in click.get_current_context().find_root().obj)
+    """The command line for what is passed on: of paths and addresses only their last part is left."""
+    from vidrestore.report.names import plain_word
 
-
-def _without_folders(word: str) -> str:
-    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
-    if "/" in value and "://" not in value:
-        value = value.rstrip("/").rsplit("/", 1)[-1] + ("/" if value.endswith("/") else "")
-    return f"{option}{equals}{value}"
+    return shlex.join(plain_word(word) for word in click.get_current_context().find_root().obj)

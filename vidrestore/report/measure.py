@@ -19,6 +19,7 @@ from vidrestore.pipeline.journal.fingerprint import digest_of
 from vidrestore.pipeline.plan import Result, written_bytes
 from vidrestore.pipeline.scoring import figures_of
 from vidrestore.report.facts import NO_RUN, check_rows, mark_of, run_of_mark, run_of_result, stream_facts, without_folders
+from vidrestore.report.names import is_remote, plain_name
 from vidrestore.report.pass_over import Findings, pass_over
 from vidrestore.report.proof import Proof
 from vidrestore.report.shown import Viewer
@@ -134,10 +135,14 @@ def measure(
         mark = mark_of(pairs.output)
         run = run_of_mark(mark) if result is None else run_of_result(result, mark, command or result.get("command"))
         notices, invented = _notices(pairs, result, mark)
-        names = {source: place_of(source).name, output: place_of(output).name}
+        plain = {address: _name(address) for address in (source, output)}
+        written = {
+            told: name for address, name in plain.items() for told in (address, str(Path(address)), str(place_of(address)))
+        }
+        names = {told: name for told, name in written.items() if "/" in told.strip("/")}
         return Proof(
-            source=names[source],
-            output=names[output],
+            source=plain[source],
+            output=plain[output],
             source_sha256=hashes[0],
             output_sha256=hashes[1],
             source_stream=stream_facts(pairs.reference, None),
@@ -154,6 +159,12 @@ def measure(
             invented=invented,
             notes=tuple(_notes(found, viewers, specimens, clip, result)),
         )
+
+
+def _name(address: str) -> str:
+    """What the page calls a file, or a folder of images."""
+    place = place_of(address)
+    return plain_name(address) if is_remote(address) else place.name or place.resolve().name
 
 
 class _Progress:

@@ -20,6 +20,7 @@ from vidrestore.errors import (
 )
 from vidrestore.pipeline.batch.record import place_of
 from vidrestore.pipeline.plan import Result
+from vidrestore.report.names import is_remote, plain_name
 from vidrestore.report.proof import Proof
 
 __all__ = ["check_page", "default_page", "write_pair_page", "write_run_page"]
@@ -34,7 +35,7 @@ def check_page(page: Path, source: str, output: str, overwrite: bool = False) ->
         overwrite: whether an existing page may be replaced.
 
     Raises:
-        UsageError: a pipe, which cannot be read again; a folder; a page inside a folder of images.
+        UsageError: a pipe, or an address of a network, which cannot be read again; a folder; a page inside a folder of images.
         SameFileError: it is the source or the output, also through a link.
         OutputExistsError: it is there already.
         FolderMissingError, NotWritableError, StorageError: its folder.
@@ -42,6 +43,11 @@ def check_page(page: Path, source: str, output: str, overwrite: bool = False) ->
     if "-" in (source, output):
         raise UsageError(
             "A report reads source and output again, which a pipe cannot be.", "Write to a file, or leave --report out."
+        )
+    if is_remote(source):
+        raise UsageError(
+            f"A report reads {plain_name(source)} again, and its checksum; that is done of files of this machine only.",
+            "Copy it to this machine first, or leave --report out.",
         )
     try:
         for address in (source, output):

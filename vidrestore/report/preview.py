@@ -28,6 +28,7 @@ from vidrestore.pipeline.plan import expected_frames
 from vidrestore.pipeline.prepare import Prepared, prepare
 from vidrestore.pipeline.segment_runner import decode_options, sample_type
 from vidrestore.report.compose import fit
+from vidrestore.report.names import plain_name
 from vidrestore.report.sheet import Shown, draw_sheet
 from vidrestore.report.shown import Viewer
 from vidrestore.report.still import check_still, write_still
@@ -172,7 +173,7 @@ def _make(
         invented=tuple(job.invented),
         notices=(*_notes(skipped), *Viewer(job.media).notes),
     )
-    title = f"{Path(job.address).name}: {' + '.join(card.id for card in job.engine.cards)}"
+    title = f"{plain_name(job.address)}: {' + '.join(card.id for card in job.engine.cards)}"
     warning = f"Detail was invented by {' and '.join(made.invented)}: no evidence." if made.invented else ""
     write_still(output, draw_sheet(found, title, warning), f"Preview, before | after. {job.comment}", overwrite)
     return made

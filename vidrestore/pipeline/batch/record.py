@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -60,8 +61,8 @@ class Mark:
 
 
 def place_of(address: str) -> Path:
-    """What lies on the disk for an address: the file, or the folder of the images that it names."""
-    path = Path(address)
+    """What lies on the disk for an address (`file://` may stand before it): the file, or the folder of the images it names."""
+    path = Path(re.sub("^file://", "", address, flags=re.IGNORECASE))
     return path.parent if Pattern.parse(path.name) is not None and not path.exists() else path
 
 
