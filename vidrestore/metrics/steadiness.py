@@ -16,6 +16,7 @@ import numpy as np
 
 from vidrestore.metrics.flow import FlowEstimator, fit_within, luma, resize_flow, visible, warp
 from vidrestore.metrics.psnr import peak_of
+from vidrestore.metrics.resize import match_size
 from vidrestore.metrics.warping import BOUNDARY, LEAST_VISIBLE
 
 __all__ = ["Steadiness", "SteadinessMeter"]
@@ -103,7 +104,7 @@ class SteadinessMeter:
         """
         grey = fit_within(luma(reference), FLOW_SIDE)
         there = _fine(fit_within(output, self._longest))
-        here = _fine(_sized(reference, *there.shape[:2]))
+        here = _fine(match_size(reference, *there.shape[:2]))
         self._see_light(here, there)
         last, self._last = self._last, (grey, here, there)
         return None if last is None else self._measure(last, self._last)
@@ -190,13 +191,6 @@ class SteadinessMeter:
             else:
                 high = middle
         return float(2.0 ** ((low + high) / 2))
-
-
-def _sized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    if picture.shape[:2] == (height, width):
-        return picture
-    smaller = height <= picture.shape[0] and width <= picture.shape[1]
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
 
 
 def _fine(picture: np.ndarray) -> np.ndarray:

@@ -11,10 +11,11 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from vidrestore.metrics.resize import match_size
 
 __all__ = ["BACKGROUND", "best_columns", "common_size", "draw_label", "fit", "font", "side_by_side", "wipe"]
 
@@ -122,8 +123,7 @@ def fit(picture: Picture, width: int, height: int) -> Picture:
     inner = min(width, max(1, round(wide * scale))), min(height, max(1, round(high * scale)))
     if abs(wide * height / (high * width) - 1) < 0.01:
         inner = width, height
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    scaled = np.asarray(cv2.resize(np.ascontiguousarray(picture), inner, interpolation=method), np.uint8)
+    scaled = np.asarray(match_size(picture, inner[1], inner[0]), np.uint8)
     if inner == (width, height):
         return scaled
     panel = np.empty((height, width, 3), np.uint8)

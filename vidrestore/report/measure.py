@@ -14,6 +14,7 @@ from vidrestore.errors import InterruptedJob, UsageError
 from vidrestore.media.input.pairs import Pairs, open_pairs
 from vidrestore.media.output.mark_text import parse_mark
 from vidrestore.media.proof.verify import compare, own_limits
+from vidrestore.metrics.resize import grows
 from vidrestore.pipeline.batch.record import place_of
 from vidrestore.pipeline.journal.fingerprint import digest_of
 from vidrestore.pipeline.plan import Result, written_bytes
@@ -293,4 +294,5 @@ def _notes(
         yield "There is no short clip: the video has a single frame, or does not compress to a size that fits a page."
     yield from (note for viewer in viewers for note in viewer.notes)
     if viewers[0].size != viewers[1].size:
-        yield "Pictures of the source are enlarged (bicubic) to the size of the output, to be compared and shown beside it."
+        how = "enlarged (bicubic)" if grows(viewers[0].size, *viewers[1].size) else "reduced (by area)"
+        yield f"Pictures of the source are {how} to the size of the output, to be compared and shown beside it."

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrestore.media.input.pairs import Pair, Pairs
+from vidrestore.metrics.resize import match_size
 from vidrestore.metrics.steadiness import Steadiness, SteadinessMeter
 from vidrestore.pipeline.moments import choose_moments
 from vidrestore.report.shown import Viewer
@@ -131,12 +132,8 @@ def _wanted(pairs: Pairs) -> Callable[[int], bool]:
 
 
 def bigger(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`before` at the size of `after`, bicubic where that is larger."""
-    height, width = after.shape[:2]
-    if before.shape[:2] == (height, width):
-        return before
-    method = cv2.INTER_CUBIC if height * width >= before.shape[0] * before.shape[1] else cv2.INTER_AREA
-    return np.asarray(cv2.resize(np.ascontiguousarray(before), (width, height), interpolation=method), np.uint8)
+    """`before` at the size of `after`, as `match_size` makes it."""
+    return np.asarray(match_size(before, *after.shape[:2]), np.uint8)
 
 
 def _sample(number: int, seconds: float, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Sample:

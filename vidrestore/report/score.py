@@ -23,6 +23,7 @@ from vidrestore.media.input.pairs import Pair, Pairs, open_pairs
 from vidrestore.media.judge import judge, require_judge
 from vidrestore.metrics.flicker import FlickerMeter
 from vidrestore.metrics.psnr import psnr
+from vidrestore.metrics.resize import grows, match_size
 from vidrestore.metrics.seams import TILES, SeamMeter
 from vidrestore.metrics.sharpness import edge_gain
 from vidrestore.metrics.ssim import BLOCK, SMALLEST_OF_SCALES, WINDOW, block_ssim, ms_ssim, ssim
@@ -293,7 +294,7 @@ class _Measured:
         self._size = width, height
         tall, wide = pair.pictures[0].shape[:2]
         if (tall, wide) != (height, width):
-            how = "enlarged (bicubic)" if width > wide or height > tall else "reduced (by area)"
+            how = "enlarged (bicubic)" if grows((tall, wide), height, width) else "reduced (by area)"
             self._notes.append(f"REF is {wide}x{tall} and was {how} to OUT's {width}x{height}.")
         small = [name for name in self._names if min(height, width) < _LEAST_SIDE.get(name, 1)]
         if small:
@@ -303,7 +304,7 @@ class _Measured:
 
     def _of_one(self, reference: np.ndarray, picture: np.ndarray) -> dict[str, float]:
         wanted, row = set(self._names), {}
-        reference = _sized(reference, picture)
+        reference = match_size(reference, *picture.shape[:2])
         if "psnr" in wanted:
             row["psnr"] = psnr(reference, picture)
         if "psnr_y" in wanted:
@@ -344,14 +345,6 @@ def _alike(reference: np.ndarray, picture: np.ndarray) -> tuple[np.ndarray, np.n
         return reference, picture
     deep = [np.multiply(p, 257, dtype=np.uint16) if p.dtype == np.uint8 else p for p in (reference, picture)]
     return deep[0], deep[1]
-
-
-def _sized(reference: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    height, width = picture.shape[:2]
-    if reference.shape[:2] == (height, width):
-        return reference
-    larger = height > reference.shape[0] or width > reference.shape[1]
-    return cv2.resize(reference, (width, height), interpolation=cv2.INTER_CUBIC if larger else cv2.INTER_AREA)
 
 
 def _ask_judge(told: Score, pairs: Pairs, threads: int) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vidrestore.media.input.pairs import Pairs
 from vidrestore.media.output.clip import ClipWriter
+from vidrestore.metrics.resize import match_size
 from vidrestore.report.compose import side_by_side
 from vidrestore.report.pass_over import Findings, Sample, bigger
 from vidrestore.report.proof import Moment
@@ -110,8 +110,10 @@ def _encode(
     try:
         for done, (pair,) in enumerate(pairs.at(numbers)):
             shown = [viewer(picture) for viewer, picture in zip(viewers, pair.pictures, strict=True)]
-            size = _panel(shown[1], most)
-            sheet = side_by_side([_scaled(picture, size) for picture in shown], ("before", "after"), columns=2)
+            wide, high = _panel(shown[1], most)
+            sheet = side_by_side(
+                [np.asarray(match_size(picture, high, wide), np.uint8) for picture in shown], ("before", "after"), columns=2
+            )
             if writer is None:
                 writer = ClipWriter(coded, sheet.shape[1], sheet.shape[0], rate, codec="vp9", crf=crf)
             writer.write(sheet)
@@ -138,10 +140,3 @@ def _panel(picture: NDArray[np.uint8], most: tuple[int, int]) -> tuple[int, int]
     height, width = picture.shape[:2]
     scale = min(1.0, most[0] / width, most[1] / height)
     return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
-
-
-def _scaled(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    if (picture.shape[1], picture.shape[0]) == size:
-        return picture
-    method = cv2.INTER_AREA if picture.shape[1] > size[0] else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(np.ascontiguousarray(picture), size, interpolation=method), np.uint8)
