@@ -216,3 +216,20 @@ def test_a_source_of_the_network_has_no_report(desk: Desk, page: Path, refused: 
     arguments = ("run", address, "--protocols", "file,http,tcp", "-o", desk.output, "--engine", "identity", "--report", page)
     told = refused(desk.run(*arguments), 2)
     assert "reads in.mp4 again" in told and "secret" not in told and "token" not in told
+
+
+def test_a_loss_is_on_the_page_and_in_the_exit_code(desk: Desk, page: Path) -> None:
+    assert desk.restore("--drop-streams", "audio").exit_code == 0
+    done = desk.run("report", desk.source, desk.output, "-o", page, "--json", desk.folder / "r.json")
+    assert done.exit_code == 3 and done.stdout == ""
+    (told,) = done.stderr.splitlines()
+    assert (
+        "is not a whole copy of" in told
+        and "Lost or changed: stream 1 audio aac." in told
+        and f"The report {page} was written" in told
+    )
+    assert "Something was lost or changed" in page.read_text(encoding="utf-8")
+    assert any(row["verdict"] == "differs" for row in json.loads((desk.folder / "r.json").read_text())["rows"])
+    assert " und" not in told and "aac und" not in page.read_text(encoding="utf-8"), "a language that is not told is no word"
+    done = desk.run("report", desk.source, desk.output, "-o", page, "--overwrite", "--drop-streams", "audio")
+    assert done.exit_code == 0 and "Nothing was lost" in done.stdout

@@ -234,7 +234,7 @@ def test_what_y4m_cannot_say_is_refused_or_told(
     full = rich("rich.mp4")
     with pytest.raises(
         UnsupportedStreamError,
-        match=r"cannot hold stream 1 subtitle mov_text und \(nor 2 more\).*--drop-streams audio,cover,subtitle",
+        match=r"cannot hold stream 1 subtitle mov_text \(nor 2 more\).*--drop-streams audio,cover,subtitle",
     ):
         check(full)
     told = check(full, drop_streams=("audio", "cover", "subtitle")).notices

@@ -14,7 +14,7 @@ import click
 from vidrestore.cli.reports import check_json_target, typed, write_json
 from vidrestore.cli.run import words
 from vidrestore.cli.values import TIME
-from vidrestore.errors import ReportError, StorageError, UsageError
+from vidrestore.errors import ReportError, StorageError, UsageError, VerificationError
 
 if TYPE_CHECKING:
     from vidrestore.pipeline.plan import Result
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 def command(source: str, target: str, page: Path | None, json_file: str | None, **options: Any) -> None:
     """Write a page that shows what was made of the video IN, and proves what it can: OUT is held against IN.
 
-    What ran is read from the mark in OUT, and from --result. The page is one file and asks nothing of the network. See
-    docs/reports.md.
+    What ran is read from the mark in OUT, and from --result. The page is one file and asks nothing of the network. The exit code
+    is 3 if anything was lost that should be there; the page is written then, too. See docs/reports.md.
     """
     from vidrestore.pipeline.batch.record import place_of
     from vidrestore.report.page_file import check_page, default_page
@@ -64,6 +64,10 @@ def command(source: str, target: str, page: Path | None, json_file: str | None, 
         proof = measure(source, target, part=part_of(options, told), result=told, progress=progress)
     write_page(proof, page, options["overwrite"])
     write_json(json_file, proof.as_dict())
+    if any(row.verdict == "differs" for row in proof.rows):
+        raise VerificationError(
+            f"{target} is not a whole copy of {source}. {proof.lost}", f"The report {page} was written and says what differs."
+        )
     if not quiet:
         click.echo(f"{page}: {page_summary(proof)}")
 

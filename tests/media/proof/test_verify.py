@@ -92,7 +92,7 @@ def test_a_lost_packet(copied: tuple[MediaInfo, Callable[..., CopiedStream]], ex
     sent.digest.update(b"one more than the file has")
     count = sent.digest.packets
     with pytest.raises(
-        VerificationError, match=rf"^{count} packets of stream 1 audio aac und were copied, {count - 1} were found\."
+        VerificationError, match=rf"^{count} packets of stream 1 audio aac were copied, {count - 1} were found\."
     ):
         verify(info, info.path, expected, copied=[sent])
 
@@ -100,7 +100,7 @@ def test_a_lost_packet(copied: tuple[MediaInfo, Callable[..., CopiedStream]], ex
 def test_a_changed_packet(copied: tuple[MediaInfo, Callable[..., CopiedStream]], expected: list[tuple[int, Fraction]]) -> None:
     info, track = copied
     sent = track(lambda number, payload: payload[:-1] + bytes([payload[-1] ^ 1]) if number == 3 else payload)
-    with pytest.raises(VerificationError, match=r"^The packets of stream 1 audio aac und were changed on the way\."):
+    with pytest.raises(VerificationError, match=r"^The packets of stream 1 audio aac were changed on the way\."):
         verify(info, info.path, expected, copied=[sent])
 
 
@@ -108,7 +108,7 @@ def test_a_missing_stream(copied: tuple[MediaInfo, Callable[..., CopiedStream]],
     info, track = copied
     sent = track()
     sent.output_index = 2
-    with pytest.raises(VerificationError, match=r"^Stream 1 audio aac und is missing"):
+    with pytest.raises(VerificationError, match=r"^Stream 1 audio aac is missing"):
         verify(info, info.path, expected, copied=[sent])
 
 

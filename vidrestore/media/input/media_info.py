@@ -43,8 +43,13 @@ class StreamSummary:
     def attached_picture(self) -> bool:
         return "attached_pic" in self.disposition
 
+    @property
+    def spoken(self) -> str | None:
+        """The language, if it is told: `und` is the code for one that is not."""
+        return None if self.language == "und" else self.language
+
     def __str__(self) -> str:
-        words = [f"stream {self.index}", self.type, self.codec or "unknown codec", self.language, self.title]
+        words = [f"stream {self.index}", self.type, self.codec or "unknown codec", self.spoken, self.title]
         return " ".join(word for word in words if word)
 
 

@@ -88,7 +88,7 @@ def check_streams(
 
 
 def _described(stream: PromisedStream) -> str:
-    words = [kind_of(stream.source), stream.source.codec, stream.source.language]
+    words = [kind_of(stream.source), stream.source.codec, stream.source.spoken]
     return " ".join(word for word in words if word) + f", {counted(stream.packets, 'packet')}"
 
 
