@@ -106,36 +106,44 @@ def _add_row(source, above, below, down, peak, target):  # type: ignore[no-untyp
 
 
 @njit(**_FAST)
-def spread_at(picture, neighbour, weight, factor, unit, histogram):  # type: ignore[no-untyped-def]
-    """How far two pictures differ where they may be averaged, one pixel of every fourth block.
+def spread_at(picture, neighbour, means, weight, factor, unit, histogram):  # type: ignore[no-untyped-def]
+    """How far two pictures differ where they may be averaged, beside what their blocks differ; one pixel of every fourth block.
+
+    Which pixel changes from block to block: those in the middle are nearer to the mean than the rest.
 
     Args:
         picture, neighbour: (H, W, C) uint8 or uint16, contiguous.
+        means: (h, w, C) float32, 8-bit levels: by how much the neighbour's blocks are lighter.
         weight: (h, w) float32: blocks where it is 0 are left out.
         factor, unit: see `add_enlarged`.
         histogram: (n,) int64, added to: differences of the middle channel in levels, without sign, the last and more together.
     """
     height, width, channels = picture.shape
+    middle = channels // 2
     for i in range(0, weight.shape[0], 2):
-        y = min(i * factor + factor // 2, height - 1)
+        y = min(i * factor + (i // 2) % factor, height - 1)
         for j in range(0, weight.shape[1], 2):
             if weight[i, j] > NONE:
-                x = min(j * factor + factor // 2, width - 1)
-                apart = abs(np.float32(neighbour[y, x, channels // 2]) - np.float32(picture[y, x, channels // 2]))
-                histogram[min(int(apart / np.float32(unit) + HALF), histogram.size - 1)] += 1
+                x = min(j * factor + (j // 2) % factor, width - 1)
+                apart = np.float32(neighbour[y, x, middle]) - np.float32(picture[y, x, middle])
+                apart = abs(apart / np.float32(unit) - means[i, j, middle])
+                histogram[min(int(apart + HALF), histogram.size - 1)] += 1
 
 
 @njit(**_FAST)
-def add_still(picture, n0, n1, n2, n3, n4, n5, n6, n7, weights, thresholds, correction, factor, unit, out):  # type: ignore[no-untyped-def]
+def add_still(picture, n0, n1, n2, n3, n4, n5, n6, n7, weights, means, thresholds, lift, correction, factor, unit, out):  # type: ignore[no-untyped-def]
     """`add_enlarged`, and the weighted mean of neighbours' pixels as they lie.
 
-    A pixel of a neighbour that is further from the frame's own than half a threshold counts less, and not at all beyond it (as
-    in a sigma filter, Lee 1983), so that a thin thing that passes in front of what is still is not drawn into it.
+    What two blocks differ by as a whole (`means`) is the correction's to judge. A pixel of a neighbour that, this apart, is
+    further from the frame's own than half a threshold counts less, and not at all beyond it (as in a sigma filter, Lee 1983),
+    so that a thin thing that passes in front of what is still is not drawn into it.
 
     Args:
         picture, n0..n7: (H, W, C) uint8 or uint16, contiguous; the frame and its neighbours.
         weights: (n, h, w) float32: one plane for each neighbour that counts; the arrays beyond are not looked at.
+        means: (n, h, w, C) float32, 8-bit levels: by how much the neighbours' blocks are lighter.
         thresholds: (n,) float32, samples.
+        lift: (h, w, C) float32, 8-bit levels: added to whole blocks, as they lie.
         correction, factor, unit, out: see `add_enlarged`; `out` is none of the pictures.
     """
     height, width, channels = picture.shape
@@ -151,6 +159,8 @@ def add_still(picture, n0, n1, n2, n3, n4, n5, n6, n7, weights, thresholds, corr
     wide = np.empty((2, (small_width + 1) * factor * channels), np.float32)
     row = np.empty(((small_width + 2) * channels), np.float32)
     shares = np.zeros((count, length), np.float32)
+    offsets = np.zeros((count, length), np.float32)
+    lifted = np.empty(length, np.float32)
     counts = np.zeros(count, np.bool_)
     change, mass = np.empty(length, np.float32), np.empty(length, np.float32)
     held = np.full(2, -1, np.int64)
@@ -164,31 +174,34 @@ def add_still(picture, n0, n1, n2, n3, n4, n5, n6, n7, weights, thresholds, corr
                 _scaled_row(correction[i], np.float32(unit), row)
                 _enlarge_row(row, channels, parts, wide[i & 1])
         if y % factor == 0:
+            _spread_colours(lift[y // factor], factor, np.float32(unit), lifted)
             for n in range(count):
                 counts[n] = _spread_row(weights[n, y // factor], factor * channels, shares[n])
+                if counts[n]:
+                    _spread_colours(means[n, y // factor], factor, np.float32(unit), offsets[n])
         change[:] = NONE
         mass[:] = ONE
         for n in range(count):
             if not counts[n]:
                 continue
             if n == 0:
-                _gather_row(source[y], flat0[y], shares[n], thresholds[n], change, mass)
+                _gather_row(source[y], flat0[y], shares[n], offsets[n], thresholds[n], change, mass)
             elif n == 1:
-                _gather_row(source[y], flat1[y], shares[n], thresholds[n], change, mass)
+                _gather_row(source[y], flat1[y], shares[n], offsets[n], thresholds[n], change, mass)
             elif n == 2:
-                _gather_row(source[y], flat2[y], shares[n], thresholds[n], change, mass)
+                _gather_row(source[y], flat2[y], shares[n], offsets[n], thresholds[n], change, mass)
             elif n == 3:
-                _gather_row(source[y], flat3[y], shares[n], thresholds[n], change, mass)
+                _gather_row(source[y], flat3[y], shares[n], offsets[n], thresholds[n], change, mass)
             elif n == 4:
-                _gather_row(source[y], flat4[y], shares[n], thresholds[n], change, mass)
+                _gather_row(source[y], flat4[y], shares[n], offsets[n], thresholds[n], change, mass)
             elif n == 5:
-                _gather_row(source[y], flat5[y], shares[n], thresholds[n], change, mass)
+                _gather_row(source[y], flat5[y], shares[n], offsets[n], thresholds[n], change, mass)
             elif n == 6:
-                _gather_row(source[y], flat6[y], shares[n], thresholds[n], change, mass)
+                _gather_row(source[y], flat6[y], shares[n], offsets[n], thresholds[n], change, mass)
             else:
-                _gather_row(source[y], flat7[y], shares[n], thresholds[n], change, mass)
+                _gather_row(source[y], flat7[y], shares[n], offsets[n], thresholds[n], change, mass)
         above, below = wide[first & 1, margin : margin + length], wide[second & 1, margin : margin + length]
-        _add_change(source[y], change, mass, above, below, down, peak, target[y])
+        _add_change(source[y], lifted, change, mass, above, below, down, peak, target[y])
 
 
 @njit(**_FAST)
@@ -202,17 +215,31 @@ def _spread_row(weights, samples, shares):  # type: ignore[no-untyped-def]
 
 
 @njit(**_FAST)
-def _gather_row(source, neighbour, shares, threshold, change, mass):  # type: ignore[no-untyped-def]
+def _spread_colours(levels, factor, unit, samples):  # type: ignore[no-untyped-def]
+    """A row of colours, one a block, for every sample."""
+    small_width, channels = levels.shape
+    if channels == 3:
+        for j in range(small_width):
+            red, green, blue = levels[j, 0] * unit, levels[j, 1] * unit, levels[j, 2] * unit
+            for x in range(3 * j * factor, min(3 * (j + 1) * factor, samples.size), 3):
+                samples[x], samples[x + 1], samples[x + 2] = red, green, blue
+        return
+    for j in range(small_width):
+        samples[j * factor : min((j + 1) * factor, samples.size)] = levels[j, 0] * unit
+
+
+@njit(**_FAST)
+def _gather_row(source, neighbour, shares, offsets, threshold, change, mass):  # type: ignore[no-untyped-def]
     scale = TWO / threshold
     for x in range(source.size):
-        apart = np.float32(neighbour[x]) - np.float32(source[x])
+        apart = np.float32(neighbour[x]) - np.float32(source[x]) - offsets[x]
         weight = shares[x] * min(ONE, max(NONE, TWO - abs(apart) * scale))
         change[x] += weight * apart
         mass[x] += weight
 
 
 @njit(**_FAST)
-def _add_change(source, change, mass, above, below, down, peak, target):  # type: ignore[no-untyped-def]
+def _add_change(source, lifted, change, mass, above, below, down, peak, target):  # type: ignore[no-untyped-def]
     for x in range(source.size):
-        value = np.float32(source[x]) + (above[x] + down * (below[x] - above[x])) + change[x] / mass[x] + HALF
+        value = np.float32(source[x]) + (above[x] + down * (below[x] - above[x])) + lifted[x] + change[x] / mass[x] + HALF
         target[x] = np.int32(min(max(value, np.float32(0.0)), peak))

@@ -137,33 +137,43 @@ class CoarseBlend(WindowBlend[_Entry]):
     ) -> None:
         """Add the correction and, where nothing moves, the neighbours' pixels: noise finer than a block is averaged there."""
         side, unit = block_side(*entry.shape[:2]), _unit(out)
-        weights = np.empty((len(neighbours), *entry.small.shape[:2]), np.float32)
+        shape = (len(neighbours), *entry.small.shape)
+        weights, means = np.empty(shape[:3], np.float32), np.empty(shape, np.float32)
         change = np.zeros_like(entry.small)
-        counts = [
-            place
-            for place, (neighbour, motion) in enumerate(neighbours)
-            if self._still(entry, neighbour, motion, change, weights[place])
-        ]
-        if not counts:
+        others: list[np.ndarray] = []
+        for neighbour, motion in neighbours:
+            if self._still(entry, neighbour, motion, means[len(others)], change, weights[len(others)]):
+                others.append(neighbour.picture)
+        if not others:
             correct.add_enlarged(entry.picture, correction, side, unit, out)
             return
-        weights = weights[counts]
-        others = [neighbours[place][0].picture for place in counts]
-        # What pixels change of the blocks' means is what the correction was to change: it is done once.
-        correction = correction - change / (1.0 + weights.sum(axis=0))[..., None]
+        weights, means = weights[: len(others)], means[: len(others)]
+        # Of what the correction does to a block, the part that pixels in place account for is done in place: it is not enlarged.
+        lift = change / (1.0 + weights.sum(axis=0))[..., None]
         thresholds = [
-            unit * _threshold(entry.picture, other, weight, side, unit) for other, weight in zip(others, weights, strict=True)
+            unit * _threshold(entry.picture, other, mean, weight, side, unit)
+            for other, mean, weight in zip(others, means, weights, strict=True)
         ]
         padded = [*others, *[entry.picture] * (correct.MOST - len(others))]
-        correct.add_still(entry.picture, *padded, weights, np.array(thresholds, np.float32), correction, side, unit, out)
+        reach = np.array(thresholds, np.float32)
+        correct.add_still(entry.picture, *padded, weights, means, reach, lift, correction - lift, side, unit, out)
 
-    def _still(self, entry: _Entry, neighbour: _Entry, motion: Motion, change: np.ndarray, weight: np.ndarray) -> bool:
-        """Where the neighbour counts as it lies, into `weight`; what that changes is added to `change`. False: nowhere."""
+    def _still(
+        self,
+        entry: _Entry,
+        neighbour: _Entry,
+        motion: Motion,
+        difference: np.ndarray,
+        change: np.ndarray,
+        weight: np.ndarray,
+    ) -> bool:
+        """Where the neighbour counts as it lies, into `weight`; by how much its blocks are lighter, into `difference`; what that
+        changes of the blocks is added to `change`. False: nowhere."""
         side = block_side(*entry.shape[:2])
         slow = np.abs(motion.flow[::SPARSE, ::SPARSE]).max(axis=2) < REST[1] / side
         if not slow.any():
             return False
-        difference, largest = np.empty_like(entry.small), np.empty(entry.small.shape[:2], np.float32)
+        largest = np.empty(entry.small.shape[:2], np.float32)
         steady.differ(neighbour.small, entry.small, difference, largest)
         signed, plain = cv2.blur(difference, WINDOW).reshape(difference.shape), cv2.dilate(largest, AROUND)
         noise = min(float(np.median(plain[::SPARSE, ::SPARSE][slow])), STILL_NOISE_CAP)
@@ -174,10 +184,12 @@ class CoarseBlend(WindowBlend[_Entry]):
         return True
 
 
-def _threshold(picture: np.ndarray, neighbour: np.ndarray, weight: np.ndarray, side: int, unit: float) -> float:
+def _threshold(
+    picture: np.ndarray, neighbour: np.ndarray, means: np.ndarray, weight: np.ndarray, side: int, unit: float
+) -> float:
     """Levels of difference at which a neighbour's pixel no longer counts: beyond what noise does."""
     histogram = np.zeros(256, np.int64)
-    correct.spread_at(picture, neighbour, weight, side, unit, histogram)
+    correct.spread_at(picture, neighbour, means, weight, side, unit, histogram)
     median = int(np.searchsorted(np.cumsum(histogram), histogram.sum() / 2))
     return min(max(NOISE_REACH * median, 3.0), 64.0)
 
