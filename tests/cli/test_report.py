@@ -51,7 +51,7 @@ def test_a_page_of_files_that_are_there(desk: Desk) -> None:
     assert told["output_stream"]["frames"] == 6 and told["run"]["engines"][0]["id"] == "identity"
     assert (desk.output.parent / "restored.mp4.html").is_file()
     refused = desk.run("report", desk.source, desk.output, "--start", "0.1", "--duration", "0.2")
-    assert refused.exit_code == 2 and "is there already" in refused.stderr
+    assert refused.exit_code == 2 and "exists already" in refused.stderr
     whole = desk.run("report", desk.source, desk.output, "-o", desk.folder / "b.html")
     assert whole.exit_code == 3 and "has no partner" in whole.stderr and not (desk.folder / "b.html").exists()
 
@@ -64,7 +64,7 @@ CASES: dict[str, Callable[[Desk], tuple[list[str], int, str]]] = {
     "the JSON": lambda desk: (
         ["--report", str(desk.folder / "a"), "--json", str(desk.folder / "a")], 2, "both the report and the JSON"
     ),
-    "no room for its name": lambda desk: (["--report", str(desk.folder / ("x" * 300))], 6, "cannot be written"),
+    "no room for its name": lambda desk: (["--report", str(desk.folder / ("x" * 300))], 6, "too long"),
 }  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def test_a_page_that_cannot_be_is_refused_before_the_work(desk: Desk, refused: C
 def test_an_existing_page_stays(desk: Desk, page: Path) -> None:
     page.write_text("mine")
     result = desk.restore("--report", page)
-    assert result.exit_code == 2 and "is there already" in result.stderr and not desk.output.exists()
+    assert result.exit_code == 2 and "exists already" in result.stderr and not desk.output.exists()
     assert page.read_text() == "mine"
     assert desk.restore("--report", page, "--overwrite").exit_code == 0
     assert "<!doctype html>" in page.read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from vidrestore.errors import FolderMissingError, NotWritableError, SameFileError, StorageError, UsageError
+from vidrestore.errors import NotWritableError, SameFileError
 
 __all__ = ["check_json_target", "table", "typed", "write_json"]
 
@@ -31,28 +31,27 @@ def check_json_target(target: str | None, *videos: Path, what: str = "JSON file"
     """
     if target is None or target == "-":
         return
+    from vidrestore.media.output.target import check_place, same_file, storage_error
+
     path = Path(target)
     try:
-        if any(_same(path, video) for video in videos):
+        if any(same_file(path, video) for video in videos):
             raise SameFileError(f"The {what} {path} is the video itself.", f"Choose another {what}.")
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder.", f"Give the {what} a name.")
-        if not path.parent.is_dir():
-            raise FolderMissingError(f"There is no folder {path.parent} for the {what}.")
-        if not os.access(path if path.exists() else path.parent, os.W_OK):
+        if not _is_stream(path):
+            check_place(path, None, overwrite=True, what=what)
+        if path.exists() and not os.access(path, os.W_OK):
             raise NotWritableError(f"The {what} {path} may not be written.")
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another JSON file.") from None
+        raise storage_error(error, path) from None
 
 
-def _same(path: Path, video: Path) -> bool:
-    if path.exists() and video.exists():
-        return path.samefile(video)
-    return path.resolve() == video.resolve()
+def _is_stream(path: Path) -> bool:
+    """A pipe or a device: what is written to it is gone, and no other file may take its place."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def write_json(target: str | None, value: Any) -> None:
-    """Write `value` to a file, or to stdout for "-"; nothing for None.
+    """Write `value` to a file, which is there whole or as it was, or to stdout for "-"; nothing for None.
 
     Raises:
         StorageError: the file cannot be written.
@@ -63,10 +62,17 @@ def write_json(target: str | None, value: Any) -> None:
     if target == "-":
         click.echo(text, nl=False)
         return
+    from vidrestore.media.output.target import storage_error, written_whole
+
+    path = Path(target)
     try:
-        Path(target).write_text(text, encoding="utf-8")
+        if _is_stream(path):
+            path.write_text(text, encoding="utf-8")
+            return
+        with written_whole(path.resolve(), overwrite=True) as pending:  # a link stays one
+            pending.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise StorageError(f"{target} cannot be written: {error.strerror}.", "Choose another JSON file.") from None
+        raise storage_error(error, path) from None
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

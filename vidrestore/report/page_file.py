@@ -9,15 +9,12 @@ from typing import Any
 
 from vidrestore.config import RunConfig
 from vidrestore.errors import (
-    FolderMissingError,
-    NotWritableError,
-    OutputExistsError,
     ReportError,
     SameFileError,
-    StorageError,
     UsageError,
     VidrestoreError,
 )
+from vidrestore.media.output.target import check_place, same_file, storage_error
 from vidrestore.pipeline.batch.record import place_of
 from vidrestore.pipeline.plan import Result
 from vidrestore.report.names import is_remote, plain_name
@@ -52,30 +49,17 @@ def check_page(page: Path, source: str, output: str, overwrite: bool = False) ->
     try:
         for address in (source, output):
             video = place_of(address)
-            if _same(page, video):
+            if same_file(page, video):
                 raise SameFileError(f"The report {page} is the video itself.", "Choose another name for the report.")
             if _is_folder(video, address) and page.resolve().parent == video.resolve():
                 raise UsageError(f"{page} lies among the images of {address}.", "Put the report elsewhere.")
-        if page.is_dir():
-            raise UsageError(f"{page} is a folder.", "Give the report a name, such as report.html.")
-        if not page.parent.is_dir():
-            raise FolderMissingError(f"There is no folder {page.parent} for the report.")
-        if page.exists() and not overwrite:
-            raise OutputExistsError(f"The report {page} is there already.")
-        if not os.access(page.parent, os.W_OK | os.X_OK):
-            raise NotWritableError(f"The report {page} may not be written.")
+        check_place(page, None, overwrite, "report")
     except OSError as error:
-        raise StorageError(f"{page} cannot be written: {error.strerror}.", "Choose another name for the report.") from None
+        raise storage_error(error, page) from None
 
 
 def _is_folder(video: Path, address: str) -> bool:
     return video.is_dir() or address.endswith(("/", os.sep)) or str(video) != str(Path(address))
-
-
-def _same(page: Path, video: Path) -> bool:
-    if page.exists() and video.exists():
-        return page.samefile(video)
-    return page.resolve() == video.resolve()
 
 
 def write_run_page(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vidrestore.errors import StorageError
+from vidrestore.media.output.target import written_whole
 from vidrestore.report.score import COLUMNS, Score
 
 __all__ = ["draw_score", "write_csv"]
@@ -28,7 +26,7 @@ WIDTH, PANEL_INCHES = 10.0, 1.7
 
 
 def draw_score(score: Score, path: Path) -> None:
-    """Write the plot as PNG, one panel for each kind of figure.
+    """Write the plot as PNG, in the place of what is there, one panel for each kind of figure.
 
     Raises:
         StorageError: `path` cannot be written.
@@ -44,7 +42,8 @@ def draw_score(score: Score, path: Path) -> None:
     for axis, (title, names) in zip(axes[:, 0], panels, strict=False):
         _panel(axis, score, title, names)
     axes[-1, 0].set_xlabel("seconds of REF", fontsize=8)
-    _save(path, lambda pending: figure.savefig(pending, format="png", dpi=130, metadata={"Software": None}))
+    with written_whole(path, overwrite=True) as pending:
+        figure.savefig(pending, format="png", dpi=130, metadata={"Software": None})
 
 
 def _panel(axis: Any, score: Score, title: str, names: list[str]) -> None:
@@ -68,31 +67,17 @@ def _panel(axis: Any, score: Score, title: str, names: list[str]) -> None:
 
 
 def write_csv(score: Score, path: Path) -> None:
-    """Write the rows, a line each; a figure that a frame does not have is empty, one without limit is `inf`.
+    """Write the rows, in the place of what is there, a line each.
+
+    A figure that a frame does not have is empty, one without limit is `inf`.
 
     Raises:
         StorageError: `path` cannot be written.
     """
-
-    def write(pending: Path) -> None:
-        with pending.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["frame", "seconds", *score.columns])
-            for row in score.rows:
-                figures = (row.get(name) for name in score.columns)
-                line = ["" if value is None else f"{value:.6g}" for value in figures]
-                writer.writerow([int(row["frame"]), f"{row['seconds']:.6f}", *line])
-
-    _save(path, write)
-
-
-def _save(path: Path, write: Callable[[Path], None]) -> None:
-    """Under a temporary name first: no half of a file under its own."""
-    pending = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        write(pending)
-        pending.replace(path)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another file.") from None
-    finally:
-        pending.unlink(missing_ok=True)
+    with written_whole(path, overwrite=True) as pending, pending.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["frame", "seconds", *score.columns])
+        for row in score.rows:
+            figures = (row.get(name) for name in score.columns)
+            line = ["" if value is None else f"{value:.6g}" for value in figures]
+            writer.writerow([int(row["frame"]), f"{row['seconds']:.6f}", *line])

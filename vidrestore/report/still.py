@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from vidrestore.media.output.target import PendingFile, check_target, storage_error
+from vidrestore.media.output.target import check_target, written_whole
 
 __all__ = ["STILLS", "check_still", "write_still"]
 
@@ -33,19 +33,11 @@ def write_still(target: Path, picture: NDArray[np.uint8], comment: str, overwrit
     Raises:
         StorageError, OutputExistsError: as `PendingFile` does.
     """
-    pending = PendingFile(target, overwrite)
-    try:
-        image = Image.fromarray(picture)
+    image = Image.fromarray(picture)
+    with written_whole(target, overwrite) as pending:
         if target.suffix.lower() == ".png":
             words = PngImagePlugin.PngInfo()
             words.add_text("Comment", comment.encode("latin-1", "replace").decode("latin-1"))
-            image.save(pending.path, "PNG", pnginfo=words)
+            image.save(pending, "PNG", pnginfo=words)
         else:
-            image.save(
-                pending.path, "JPEG", quality=_JPEG_QUALITY, subsampling=0, comment=comment.encode("ascii", "replace")
-            )  # fmt: skip
-        pending.commit()
-    except OSError as error:
-        raise storage_error(error, target) from None
-    finally:
-        pending.discard()
+            image.save(pending, "JPEG", quality=_JPEG_QUALITY, subsampling=0, comment=comment.encode("ascii", "replace"))

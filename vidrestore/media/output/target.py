@@ -6,7 +6,8 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vidrestore.errors import (
@@ -30,7 +31,9 @@ __all__ = [
     "check_target",
     "constant_rate_only",
     "muxer_of",
+    "same_file",
     "storage_error",
+    "written_whole",
 ]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -68,24 +71,31 @@ def check_target(
     check_place(target, source, overwrite)
 
 
-def check_place(target: Path, source: Path | None, overwrite: bool = False) -> None:
-    """What `check_target` checks, but for the extension."""
+def check_place(target: Path, source: Path | None, overwrite: bool = False, what: str = "output") -> None:
+    """What `check_target` checks, but for the extension. `what` is what messages call it."""
     try:
-        _check_place(target, source, overwrite)
+        _check_place(target, source, overwrite, what)
     except OSError as error:
         raise storage_error(error, target) from None
 
 
-def _check_place(target: Path, source: Path | None, overwrite: bool) -> None:
+def same_file(one: Path, other: Path) -> bool:
+    """Whether both are one file, also through links; of what is not there yet, whether both are names of one place."""
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return one.resolve() == other.resolve()
+
+
+def _check_place(target: Path, source: Path | None, overwrite: bool, what: str) -> None:
     folder = target.parent
     if folder.is_file():
-        raise FolderMissingError(f"{folder} is a file, not a folder.", "Choose another output.")
+        raise FolderMissingError(f"{folder} is a file, not a folder.", f"Choose another {what}.")
     if not folder.is_dir():
-        raise FolderMissingError(f"There is no folder {folder}.")
-    if source is not None and target.exists() and source.exists() and target.samefile(source):
+        raise FolderMissingError(f"There is no folder {folder} for the {what}.")
+    if source is not None and target.exists() and same_file(target, source):
         raise SameFileError(f"The output {target} is the input.")
     if target.is_dir():
-        raise UsageError(f"{target} is a folder.", "Give the output a file name.")
+        raise UsageError(f"{target} is a folder.", f"Give the {what} a file name.")
     if target.exists() and not overwrite:
         raise OutputExistsError(f"{target} exists already.")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -148,6 +158,24 @@ class PendingFile:
     def discard(self) -> None:
         """Remove the temporary file; harmless after `commit`."""
         self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def written_whole(target: Path, overwrite: bool) -> Iterator[Path]:
+    """A temporary name to write to inside `with`; the file gets its own at the end, and only if nothing was raised.
+
+    Raises:
+        OutputExistsError: `target` appeared meanwhile, without `overwrite`.
+        StorageError: as `storage_error` tells.
+    """
+    pending = PendingFile(target, overwrite)
+    try:
+        yield pending.path
+        pending.commit()
+    except OSError as error:
+        raise storage_error(error, target) from None
+    finally:
+        pending.discard()
 
 
 def _temporary_name(target: Path, ending: str) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from vidrestore.media.output.target import PendingFile, check_place, storage_error
+from vidrestore.media.output.target import check_place, written_whole
 from vidrestore.report.page import facts, pictures, plots, words
 from vidrestore.report.page.glossary import GLOSSARY
 from vidrestore.report.proof import Proof
@@ -78,14 +78,8 @@ def write_page(proof: Proof, path: Path, overwrite: bool = False) -> None:
     """
     check_place(path, None, overwrite)
     text = render(proof)
-    pending = PendingFile(path, overwrite)
-    try:
-        pending.path.write_text(text, encoding="utf-8", newline="\n")
-        pending.commit()
-    except OSError as error:
-        raise storage_error(error, path) from None
-    finally:
-        pending.discard()
+    with written_whole(path, overwrite) as pending:
+        pending.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _policy(style: str, script: str) -> str:
