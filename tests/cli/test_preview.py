@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from tests.cli.desk import HEIGHT, WIDTH, Desk, tiny_engine, write_clip
 from vidrestore.config import RunConfig
+from vidrestore.errors import IndexMismatchError
 from vidrestore.media.output.mark import parse_mark
 from vidrestore.pipeline.engines import EngineShelf, halo_of
 from vidrestore.report import preview as module
@@ -111,6 +113,21 @@ def test_black_moments_are_passed_over(tmp_path: Path) -> None:
     assert len(made.seconds) == 3
     assert all(round(second * 30) % 30 >= 22 for second in made.seconds), made.seconds
     assert any("black moment" in notice for notice in made.notices)
+
+
+def test_a_file_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
+    """A picture of another moment than the index says is never shown as that moment."""
+    clip = write_clip(tmp_path / "clip.mp4", 30)
+    for index in ("one picture less", "other times"):
+        job = module._prepared(str(clip), RunConfig(engines=("identity",), device="cpu"), EngineShelf(), None)
+        assert job.index is not None and len(job.index) == 30
+        reader = module._Reader(job)
+        assert [frame.pts for frame in reader.read(3, 2)] == list(job.index[3:5])
+        changed = (*job.index[:20], *job.index[21:]) if index == "one picture less" else (*job.index, job.index[-1] + 512)
+        reader = module._Reader(replace(job, index=changed))
+        with pytest.raises(IndexMismatchError, match="frame 20|frame 30"):
+            reader.read(18, 20)
+        reader.close()
 
 
 def test_a_folder_of_images_and_a_clip_of_one_frame(desk: Desk) -> None:

@@ -18,6 +18,7 @@ from vidrestore.buffer import RingBuffer
 from vidrestore.config import RunConfig
 from vidrestore.errors import EmptyVideoError, UsageError
 from vidrestore.media.input.packet_scan import scan_packets
+from vidrestore.media.input.pairs import require_indexed
 from vidrestore.media.input.picture_decoder import PictureDecoder, Window
 from vidrestore.media.input.source import FileSource
 from vidrestore.media.upright import Upright
@@ -215,7 +216,11 @@ class _Reader:
         self._next = 0
 
     def read(self, first: int, count: int) -> list[Frame]:
-        """As many of them as there are."""
+        """As many of them as there are.
+
+        Raises:
+            IndexMismatchError: the file does not hold the pictures of its index.
+        """
         index = self._job.index
         if self._decoder is None or first < self._next or (index is not None and first > self._next):
             self.close()
@@ -224,7 +229,13 @@ class _Reader:
             self._frames = iter(self._decoder)
             self._next = 0 if index is None else first
         run: list[Frame] = []
-        while len(run) < count and (frame := next(self._frames, None)) is not None:
+        count = count if index is None else min(count, len(index) - first)
+        while len(run) < count:
+            frame = next(self._frames, None)
+            if index is not None:
+                require_indexed(self._job.media, self._next, frame, index[self._next])
+            if frame is None:
+                break
             if self._next >= first:
                 run.append(frame)
             self._next += 1

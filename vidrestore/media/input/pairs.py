@@ -28,7 +28,7 @@ from vidrestore.media.proof.timing import align, find_shift
 from vidrestore.media.upright import Upright
 from vidrestore.types import Frame
 
-__all__ = ["Pair", "Pairs", "open_pairs"]
+__all__ = ["Pair", "Pairs", "open_pairs", "require_indexed"]
 
 SAME_MOMENTS = "The two must show the same moments; if one is a part of the other, say which with --start and --duration."
 CHANGED = "Try again; if the file is not being written to, please report this with `vidrestore probe` of it."
@@ -302,9 +302,7 @@ class _Reader:
             if self._next > number:
                 return self._upright_frame(frame, number)
         if self.times is not None:
-            raise IndexMismatchError(
-                f"{self.media.path} gives fewer pictures than its index tells: frame {number} is missing.", CHANGED
-            )
+            require_indexed(self.media, number, None, self.times.pts[number])
         return None
 
     def close(self) -> None:
@@ -326,9 +324,8 @@ class _Reader:
         self._next = number if window else 0
 
     def _upright_frame(self, frame: Frame, number: int) -> Frame:
-        if self.times is not None and frame.pts != self.times.pts[number]:
-            at = self.times.pts[number]
-            raise IndexMismatchError(f"{self.media.path}: frame {number} has pts {frame.pts}, its index says {at}.", CHANGED)
+        if self.times is not None:
+            require_indexed(self.media, number, frame, self.times.pts[number])
         if self._upright.changes:
             frame = frame.with_data(self._upright(np.asarray(frame.data).transpose(1, 2, 0)).transpose(2, 0, 1))
         return replace(frame, index=number)
@@ -340,6 +337,18 @@ class _Reader:
             return range(len(self.times))
         keys = frozenset(scan_packets(self.media).keys)
         return [number for number, pts in enumerate(self.times.pts) if pts in keys]
+
+
+def require_indexed(media: MediaInfo, number: int, frame: Frame | None, pts: int) -> None:
+    """That the decoder gave frame `number`, and at the time that the index says.
+
+    Raises:
+        IndexMismatchError: it gave none (None), or another: a wrong moment must not pass for the right one.
+    """
+    if frame is None:
+        raise IndexMismatchError(f"{media.path} gives fewer pictures than its index tells: frame {number} is missing.", CHANGED)
+    if frame.pts != pts:
+        raise IndexMismatchError(f"{media.path}: frame {number} has pts {frame.pts}, its index says {pts}.", CHANGED)
 
 
 def _agree(one: Timeline, other: Timeline) -> bool:
