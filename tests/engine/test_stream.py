@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -15,7 +16,7 @@ from tests.engine.small import batch_of_noise, make_baseline, make_engine
 from vidrestore.config import Rectangle
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.fused import FusedEngine
-from vidrestore.engine.passes import Observed, plan_passes
+from vidrestore.engine.passes import MapPass, Observed, plan_passes
 from vidrestore.models.pixel_maps import PixelMaps
 from vidrestore.types import Batch, Frame
 
@@ -114,9 +115,7 @@ def test_a_stream_is_what_restore_gives(
 def test_the_way_of_a_gpu_gives_the_same_on_tensors(catalog: Catalog, ids: tuple[str, ...], strength: float) -> None:
     pictures = batch_of_noise(24, 40, COUNT)
     engine = fused(catalog, *ids, strength=strength, protect=(Rectangle(x=5, y=7, width=10, height=9),))
-    engine.device = "cpu:0"  # torch's own name for it: the engine takes the tensors' way
-    engine._passes = plan_passes(engine._steps, engine.device, engine.tile_size)
-    streamed = [frame.data for frame in engine.stream(batches(pictures, 3), AsTheyAre())]
+    streamed = [frame.data for frame in on_tensors(engine).stream(batches(pictures, 3), AsTheyAre())]
     expected = torch.cat([engine.restore(pictures[k : k + 1]) for k in range(COUNT)]).numpy()
     assert max(int(np.abs(a.astype(int) - b).max()) for a, b in zip(streamed, expected, strict=True)) <= 1
 
@@ -159,8 +158,6 @@ def test_only_what_is_wanted_is_carried_out(catalog: Catalog, ids: tuple[str, ..
 
 
 def test_work_is_guarded_by_frame(catalog: Catalog) -> None:
-    from contextlib import contextmanager
-
     seen = []
 
     @contextmanager
@@ -170,3 +167,100 @@ def test_work_is_guarded_by_frame(catalog: Catalog) -> None:
 
     list(fused(catalog, "wipe").stream(batches(batch_of_noise(24, 40, 3)), AsTheyAre(), guard=guard))
     assert set(seen) == {0, 1, 2} and len(seen) == 12, "entering, looking, carrying out, leaving"
+
+
+class Blamed(Exception):
+    """Carries the frame that a guard was entered with."""
+
+
+@contextmanager
+def blaming(frame: Frame) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise Blamed(frame.index) from error
+
+
+def on_tensors(engine: FusedEngine) -> FusedEngine:
+    """The same, made to take a GPU's way on the CPU."""
+    engine.device = "cpu:0"  # torch's own name for it
+    engine._passes = plan_passes(engine._steps, engine.device, engine.tile_size)
+    return engine
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_failure_while_looking_is_the_frames_own(catalog: Catalog, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    observe, calls = MapPass.observe, 0
+
+    def third(self: MapPass, picture: Any, clock: Any) -> list[Observed]:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise ValueError("no")
+        return observe(self, picture, clock)
+
+    monkeypatch.setattr(MapPass, "observe", third)
+    with pytest.raises(Blamed) as caught:
+        list(fused(catalog, "wipe").stream(batches(batch_of_noise(24, 40, 5), size), AsTheyAre(), guard=blaming))
+    assert caught.value.args == (2,)
+
+
+@pytest.mark.parametrize(("culprit", "told"), [(5, 5), (None, 4)])
+def test_a_failed_group_is_looked_at_one_by_one(
+    catalog: Catalog, culprit: int | None, told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU; a group that fails only as a whole is its first frame's."""
+    pictures, observe = batch_of_noise(24, 40, COUNT), MapPass.observe
+
+    def failing(self: MapPass, picture: Any, clock: Any) -> list[Observed]:
+        first = (picture[:, :, 0, 0] * 255).round().to(torch.uint8)
+        if culprit is None and len(picture) > 1 and torch.equal(first[0], pictures[4, :, 0, 0]):
+            raise ValueError("too many")
+        if culprit is not None and any(torch.equal(one, pictures[culprit, :, 0, 0]) for one in first):
+            raise ValueError("no")
+        return observe(self, picture, clock)
+
+    monkeypatch.setattr(MapPass, "observe", failing)
+    with pytest.raises(Blamed) as caught:
+        list(on_tensors(fused(catalog, "wipe")).stream(batches(pictures, 4), AsTheyAre(), guard=blaming))
+    assert caught.value.args == (told,)
+
+
+def test_every_look_has_the_shape_of_a_batch(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU: the padding of the last batch is looked at, and goes no further."""
+    shapes, observe = [], MapPass.observe
+
+    def watched(self: MapPass, picture: Any, clock: Any) -> list[Observed]:
+        shapes.append(tuple(picture.shape))
+        return observe(self, picture, clock)
+
+    monkeypatch.setattr(MapPass, "observe", watched)
+    out = list(on_tensors(fused(catalog, "wipe", "shade")).stream(batches(batch_of_noise(24, 40, COUNT), 3), AsTheyAre()))
+    assert shapes == [(3, 3, 24, 40)] * 3
+    assert [frame.index for frame in out] == list(range(COUNT))
+
+
+class Failing(AsTheyAre):
+    """Cannot say what becomes of frame 1."""
+
+    def slide(self, items: Iterable[Observed]) -> Iterator[tuple[Observed, Sequence[PixelMaps]]]:
+        for place, found in enumerate(super().slide(items)):
+            if place == 1:
+                raise MemoryError
+            yield found
+
+
+@pytest.mark.parametrize("ids", [("wipe",), ("wipe", "large", "shade")])
+def test_a_failure_of_the_steadier_is_the_frames_that_was_due(catalog: Catalog, ids: tuple[str, ...]) -> None:
+    with pytest.raises(Blamed) as caught:
+        list(fused(catalog, *ids).stream(batches(batch_of_noise(24, 40, 5)), Failing(), guard=blaming))
+    assert caught.value.args == (1,)
+
+
+def test_what_fails_before_the_engine_is_no_frames_fault(catalog: Catalog) -> None:
+    def breaking() -> Iterator[Batch]:
+        yield from batches(batch_of_noise(24, 40, 2))
+        raise OSError("the source")
+
+    with pytest.raises(OSError, match="the source"):
+        list(fused(catalog, "wipe").stream(breaking(), AsTheyAre(), guard=blaming))

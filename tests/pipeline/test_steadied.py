@@ -14,15 +14,17 @@ from tests.temporal.shots import noisy, texture
 from vidrestore.config import RunConfig
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.fused import FusedEngine
-from vidrestore.errors import FrameFailedError, InterruptedJob
+from vidrestore.engine.passes import MapPass
+from vidrestore.errors import FrameFailedError, InterruptedJob, OutOfMemoryError
 from vidrestore.media.input.decode import VideoDecoder
 from vidrestore.metrics.noise import temporal_noise
-from vidrestore.pipeline.engines import engine_stage, halo_of, stages_after
+from vidrestore.pipeline.engines import blends, engine_stage, halo_of, stages_after
 from vidrestore.pipeline.job import Job
 from vidrestore.pipeline.plan import Result
 from vidrestore.pipeline.stages import EngineStage, SteadyEngineStage
 from vidrestore.temporal.blend import TemporalBlend
 from vidrestore.temporal.coarse import CoarseBlend
+from vidrestore.temporal.maps import MapSteadier
 from vidrestore.types import Batch, Frame
 
 FRAMES = 17
@@ -118,6 +120,7 @@ def test_what_is_protected_stays_and_strength_mixes(clip: Path, tmp_path: Path) 
         ({"temporal": {"strength": 0.0}}, False, None, 0),
         ({"strength": 0.0}, False, None, 0),
         ({"engines": "sr"}, False, CoarseBlend, 2),
+        ({"engines": "sr", "temporal": {"method": "maps"}}, False, None, 0),
         ({"engines": "identity"}, False, None, 0),
         ({"engines": "bicubic-x2,identity"}, False, None, 0),
     ],
@@ -130,13 +133,17 @@ def test_what_is_blended(given: dict, maps: bool, blend: type | None, halo: int)
     after = stages_after(config, engine)
     assert [type(stage) for stage in after] == ([] if blend is None else [blend])
     assert halo_of(config, engine) == halo
+    assert blends(config, engine) == (maps or blend is not None)
 
 
-def through(config: RunConfig, shot: list[np.ndarray]) -> list[np.ndarray]:
-    """A shot through the stages of a run."""
+def through(config: RunConfig, shot: list[np.ndarray], batch: int = 1) -> list[np.ndarray]:
+    """A shot through the stages of a run, `batch` frames at a time."""
     engine = load(config)
     frames = [Frame(p.transpose(2, 0, 1), k, k, Fraction(1, 30)) for k, p in enumerate(shot)]
-    batches = [Batch(torch.from_numpy(p).permute(2, 0, 1).unsqueeze(0), (f,)) for p, f in zip(shot, frames, strict=True)]
+    batches = [
+        Batch(torch.from_numpy(np.stack(shot[k : k + batch])).permute(0, 3, 1, 2), tuple(frames[k : k + batch]))
+        for k in range(0, len(shot), batch)
+    ]
     out = engine_stage(config, engine).process(iter(batches))
     for stage in stages_after(config, engine):
         out = stage.process(out)
@@ -169,6 +176,44 @@ def test_a_failure_names_its_frame(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(FusedEngine, "advance", failing)
     with pytest.raises(FrameFailedError, match=r"frame 3 .*ValueError: no"):
+        through(settings(), [texture(48, 64)] * 6)
+
+
+def test_a_failure_names_its_frame_within_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    observe, calls = MapPass.observe, 0
+
+    def third(self: MapPass, picture, clock):  # type: ignore[no-untyped-def]
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise ValueError("no")
+        return observe(self, picture, clock)
+
+    monkeypatch.setattr(MapPass, "observe", third)
+    with pytest.raises(FrameFailedError, match=r"frame 2 .*ValueError: no") as caught:
+        through(settings(), [texture(48, 64)] * 8, batch=4)
+    assert caught.value.index == 2
+
+
+@pytest.mark.parametrize(
+    ("raised", "error", "words"),
+    [(ValueError("no"), FrameFailedError, r"frame 1 .*ValueError: no"), (MemoryError(), OutOfMemoryError, "frame 1")],
+)
+def test_a_failure_of_the_steadier_names_a_frame(
+    raised: Exception, error: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one whose maps were due."""
+    blend, calls = MapSteadier._blend, 0
+
+    def second(self: MapSteadier, entry, sides):  # type: ignore[no-untyped-def]
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise raised
+        return blend(self, entry, sides)
+
+    monkeypatch.setattr(MapSteadier, "_blend", second)
+    with pytest.raises(error, match=words):
         through(settings(), [texture(48, 64)] * 6)
 
 

@@ -192,14 +192,22 @@ class FusedEngine:
 
     # What `stream` has done to single frames: see engine/stream.py -------------------------------------
 
+    @property
+    def looks_at_groups(self) -> bool:
+        """Whether networks look at a batch at once: on a GPU."""
+        return self.device != "cpu"
+
     @torch.inference_mode()
     def enter(self, batch: Batch, distance: Callable[[Frame], int | None]) -> list[Held]:
-        """The batch's frames, copied, on the engine's device."""
+        """The batch's frames, copied, on the engine's device; where networks see a batch at once, what pads it, too."""
         held = []
-        if self.device != "cpu":
+        if self.looks_at_groups:
             pictures = batch.data.to(self.device, memory_format=torch.channels_last)
-            for frame, picture in zip(batch.frames, pictures.split(1), strict=False):
-                held.append(Held(frame, distance(frame), picture, picture))
+            last = batch.frames[-1]
+            for place, picture in enumerate(pictures.split(1)):
+                real = place < len(batch.frames)
+                frame = batch.frames[place] if real else last
+                held.append(Held(frame, distance(frame) if real else None, picture, picture))
             return held
         for frame, data in zip(batch.frames, batch.data.permute(0, 2, 3, 1), strict=False):
             source = data.numpy().copy()
@@ -210,7 +218,7 @@ class FusedEngine:
     @torch.inference_mode()
     def look(self, step: MapPass, group: Sequence[Held]) -> list[Observed]:
         """What the networks of a pass want done to frames; on a GPU they look at all of them at once."""
-        if self.device == "cpu":
+        if not self.looks_at_groups:
             return [observed for held in group for observed in step.observe(held.picture, self._clock)]
         return step.observe(torch.cat([_floats(held.picture) for held in group]), self._clock)
 

@@ -62,9 +62,9 @@ def card_digest(card: Card) -> str:
     return hashlib.sha256(card.model_dump_json().encode()).hexdigest()
 
 
-def blends(config: RunConfig, cards: Sequence[Card]) -> bool:
-    """Blending steadies what engines changed. Where nothing is restored, the picture is not touched."""
-    return config.temporal.enabled and config.temporal.strength != 0 and bool(_restoring(cards)) and config.strength > 0
+def blends(config: RunConfig, engine: FusedEngine) -> bool:
+    """Whether anything is blended: maps, pictures or both."""
+    return any(_ways(config, engine))
 
 
 def _restoring(cards: Sequence[Card]) -> list[Card]:
@@ -72,10 +72,11 @@ def _restoring(cards: Sequence[Card]) -> list[Card]:
 
 
 def _ways(config: RunConfig, engine: FusedEngine) -> Ways:
-    """What is blended of what these engines leave."""
-    if not blends(config, engine.cards):
+    """What is blended of what these engines leave. Where nothing is restored, the picture is not touched."""
+    cards = _restoring(engine.cards)
+    if not config.temporal.enabled or config.temporal.strength == 0 or config.strength == 0 or not cards:
         return Ways(False, "")
-    ways = ways_of(config.temporal, [card.tier for card in _restoring(engine.cards)])
+    ways = ways_of(config.temporal, [card.tier for card in cards])
     return ways._replace(maps=ways.maps and engine.map_passes > 0)
 
 

@@ -203,7 +203,7 @@ class Job:
             workers=self._workers,
             segments=segments,
             resumable=resumable,
-            temporal=blends(config, job.engine.cards),
+            temporal=blends(config, job.engine),
             container=sink.container,
             codec=sink.codec,
             pixel_format=sink.pixel_format,

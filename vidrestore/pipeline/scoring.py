@@ -115,7 +115,7 @@ def _refuse(job: Prepared) -> None:
 def _look(
     job: Prepared, pairs: Pairs, moments: Sequence[int], length: int, scoring: Scoring, stopping: Callable[[], bool]
 ) -> dict[str, Any]:
-    blended = blends(job.config, job.engine.cards)
+    blended = blends(job.config, job.engine)
     meter = SteadinessMeter()
     # What is protected is known of pictures as they are stored; those of `pairs` are upright.
     turned = job.config.protect and pairs.reference.display_matrix is not None
