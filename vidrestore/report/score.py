@@ -21,20 +21,12 @@ import numpy as np
 from vidrestore.errors import EmptyVideoError, MediaError, UsageError
 from vidrestore.media.input.pairs import Pair, Pairs, open_pairs
 from vidrestore.media.judge import judge, require_judge
-from vidrestore.metrics.flicker import FlickerMeter
-from vidrestore.metrics.psnr import psnr
-from vidrestore.metrics.resize import grows, match_size
-from vidrestore.metrics.seams import TILES, SeamMeter
-from vidrestore.metrics.sharpness import edge_gain
-from vidrestore.metrics.ssim import BLOCK, SMALLEST_OF_SCALES, WINDOW, block_ssim, ms_ssim, ssim
-from vidrestore.metrics.steadiness import SteadinessMeter
+from vidrestore.report.frame_measures import WINDOW_FRAMES, FrameMeasures
 
 __all__ = ["COLUMNS", "DEFAULT", "METRICS", "Column", "Score", "Summary", "parse_metrics", "score"]
 
 SAMPLES = 150
 """Frames measured of a long clip where nothing else is asked for."""
-WINDOW_FRAMES = 3
-"""Consecutive frames that the measures over time look at: a frame and the two after it."""
 Better = Literal["high", "low", "one"]
 
 
@@ -67,7 +59,6 @@ COLUMNS = {
 }
 METRICS = ("psnr", "psnr_y", "ssim", "ms_ssim", "block_ssim", "warping", "flicker", "sharpness", "seams")
 DEFAULT = ("psnr", "ssim", "ms_ssim", "warping", "flicker", "sharpness", "seams")
-_LEAST_SIDE = {"ssim": WINDOW, "ms_ssim": SMALLEST_OF_SCALES, "block_ssim": BLOCK, "seams": min(TILES) + 4}
 
 
 @dataclass(frozen=True)
@@ -202,7 +193,7 @@ def score(
     ):
         frames = pairs.frames
         every = every or _usual_step(frames or pairs.reference.video.frames)
-        measured = _Measured(names, tile)
+        measured = FrameMeasures(names, tile)
         total = None if frames is None else -(-frames // every)
         for pair, begins, counts in _windows(pairs, every):
             measured.add(pair, begins, counts)
@@ -210,8 +201,16 @@ def score(
                 watch(len(measured.rows), total)
         if not measured.rows:
             raise EmptyVideoError(f"{pairs.reference.path} and {pairs.output.path} have no picture in common.")
-        result = measured.score(pairs, every)
-        result.notes += _color_notes(pairs)
+        result = Score(
+            reference=str(pairs.reference.path),
+            output=str(pairs.output.path),
+            size=measured.size,
+            frames=pairs.frames,
+            every=every,
+            rows=measured.rows,
+            ratios=measured.ratios(),
+            notes=[*measured.notes, *_color_notes(pairs)],
+        )
         if judged:
             _ask_judge(result, pairs, threads)
     result.summary = {name: _summary(name, result.rows) for name in COLUMNS if any(name in row for row in result.rows)}
@@ -247,104 +246,6 @@ def _windows(pairs: Pairs, every: int) -> Iterator[tuple[Pair, bool, bool]]:
         (run,) = pairs.at([moment], min(WINDOW_FRAMES, pairs.frames - moment))
         for place, pair in enumerate(run):
             yield pair, place == 0, place == 0
-
-
-class _Measured:
-    """Takes pairs in order and makes rows of them."""
-
-    def __init__(self, names: Sequence[str], tile: int | None) -> None:
-        self._names = names
-        self.rows: list[dict[str, float]] = []
-        self._row_of: dict[int, dict[str, float]] = {}
-        self._notes: list[str] = []
-        self._size: tuple[int, int] | None = None
-        self._steady = SteadinessMeter() if "warping" in names else None
-        self._flicker = FlickerMeter() if "flicker" in names else None
-        self._seams = SeamMeter((tile,) if tile else TILES) if "seams" in names else None
-
-    def add(self, pair: Pair, begins: bool, counts: bool) -> None:
-        reference, picture = _alike(*(np.ascontiguousarray(p) for p in pair.pictures))
-        number = pair.reference.index
-        if self._size is None:
-            self._settle(pair, reference, picture)
-        if counts:
-            row = {"frame": float(number), "seconds": pair.reference.seconds, **self._of_one(reference, picture)}
-            self.rows.append(row)
-            self._row_of = {at: kept for at, kept in self._row_of.items() if at > number - WINDOW_FRAMES} | {number: row}
-        self._of_several(number, reference, picture, begins)
-
-    def score(self, pairs: Pairs, every: int) -> Score:
-        """All but the summary."""
-        assert self._size is not None
-        names = str(pairs.reference.path), str(pairs.output.path)
-        told = Score(*names, self._size, pairs.frames, every, self.rows, notes=list(self._notes))
-        if self._steady is not None and self._steady.pairs > 0:
-            steadiness = self._steady.result()
-            told.ratios["warping"], told.ratios["gamma"] = steadiness.ratio, steadiness.gamma
-        if self._flicker is not None and self._flicker.frames > 0:
-            told.ratios["flicker"] = self._flicker.result().ratio
-        if self._seams is not None and self.rows:
-            found = self._seams.result()
-            told.ratios["seams"], told.ratios["seams_tile"] = found.ratio, found.tile
-        return told
-
-    def _settle(self, pair: Pair, reference: np.ndarray, picture: np.ndarray) -> None:
-        """What holds for all frames, and what a reader should know of it."""
-        height, width = picture.shape[:2]
-        self._size = width, height
-        tall, wide = pair.pictures[0].shape[:2]
-        if (tall, wide) != (height, width):
-            how = "enlarged (bicubic)" if grows((tall, wide), height, width) else "reduced (by area)"
-            self._notes.append(f"REF is {wide}x{tall} and was {how} to OUT's {width}x{height}.")
-        small = [name for name in self._names if min(height, width) < _LEAST_SIDE.get(name, 1)]
-        if small:
-            self._notes.append(f"{', '.join(small)}: pictures of {width}x{height} are too small.")
-            self._names = [name for name in self._names if name not in small]
-            self._seams = None if "seams" in small else self._seams
-
-    def _of_one(self, reference: np.ndarray, picture: np.ndarray) -> dict[str, float]:
-        wanted, row = set(self._names), {}
-        reference = match_size(reference, *picture.shape[:2])
-        if "psnr" in wanted:
-            row["psnr"] = psnr(reference, picture)
-        if "psnr_y" in wanted:
-            row["psnr_y"] = psnr(reference, picture, channel="y")
-        if "ssim" in wanted:
-            row["ssim"] = ssim(reference, picture, channel="y", exact=False)
-        if "ms_ssim" in wanted:
-            row["ms_ssim"] = ms_ssim(reference, picture, channel="y", exact=False)
-        if "block_ssim" in wanted:
-            row["block_ssim"] = block_ssim(reference, picture)
-        if "sharpness" in wanted:
-            row["sharpness"] = edge_gain(picture, reference)
-        if self._seams is not None:
-            row["seams"] = self._seams.update(picture).ratio
-        return {name: value for name, value in row.items() if not math.isnan(value)}
-
-    def _of_several(self, number: int, reference: np.ndarray, picture: np.ndarray, begins: bool) -> None:
-        """Figures belong to the first of the frames that they are of."""
-        if self._steady is not None:
-            if begins:
-                self._steady.cut()
-            found = self._steady.add(reference, picture)
-            row = self._row_of.get(number - 1)
-            if found is not None and row is not None:
-                row["warping_in"], row["warping"] = (1e4 * value for value in found)
-        if self._flicker is not None:
-            if begins:
-                self._flicker.cut()
-            jitter = self._flicker.update(picture, reference)
-            row = self._row_of.get(number - 2)
-            if jitter is not None and row is not None:
-                row["flicker"], row["flicker_in"] = jitter
-
-
-def _alike(reference: np.ndarray, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both of the deeper type: 8 bits become 16 without loss."""
-    if reference.dtype == picture.dtype:
-        return reference, picture
-    deep = [np.multiply(p, 257, dtype=np.uint16) if p.dtype == np.uint8 else p for p in (reference, picture)]
-    return deep[0], deep[1]
 
 
 def _ask_judge(told: Score, pairs: Pairs, threads: int) -> None:
