@@ -16,7 +16,7 @@ from tests.cli.desk import Desk, write_clip
 def test_a_table_that_says_which_way_is_good(desk: Desk) -> None:
     told = desk.run("score", desk.source, desk.source, "--every", "4")
     assert told.exit_code == 0, told.output
-    assert "3 of 12 frames measured, each 4th, at 96x64" in told.stdout
+    assert "3 of 12 frames measured, one frame in 4, at 96x64" in told.stdout
     lines = {line.split("  ")[0]: line for line in told.stdout.splitlines()}
     assert lines["PSNR of all RGB samples"].endswith("high")
     assert lines["SSIM of luma"].endswith("high")

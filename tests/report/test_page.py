@@ -348,3 +348,10 @@ def test_a_full_disk_leaves_nothing(proof: Proof, tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ticks_before_the_beginning_are_told_as_such() -> None:
+    assert words.whole_clock(-5.2) == "−0:05"
+    assert [words.whole_clock(seconds) for seconds in (0, 59.6, 3723)] == ["0:00", "1:00", "1:02:03"]
+    (plot,) = plots.plots_of({"change": ([-65.0, 0.0, 65.0], [1.0, 2.0, 3.0])}, [], None)
+    assert plot.x_ticks[0][1] == "−1:05"

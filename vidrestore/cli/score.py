@@ -121,7 +121,7 @@ def score_text(score: Score) -> str:
     from vidrestore.report.score import COLUMNS
 
     width, height = score.size
-    part = "" if score.every == 1 else f", each {score.every}th"
+    part = "" if score.every == 1 else f", one frame in {score.every}"
     total = "" if score.frames is None else f" of {score.frames}"
     lines = [
         f"REF {score.reference}",

@@ -5,13 +5,11 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from vidrestore.buffer import RingBuffer
@@ -33,6 +31,7 @@ from vidrestore.report.names import plain_name
 from vidrestore.report.sheet import Shown, draw_sheet
 from vidrestore.report.shown import Viewer
 from vidrestore.report.still import check_still, write_still
+from vidrestore.report.threads import threads_of
 from vidrestore.types import Frame
 
 __all__ = ["Preview", "default_sheet", "preview"]
@@ -117,7 +116,7 @@ def preview(
         with memory_guard("preparing the preview"):
             job = _prepared(source, config, shelf, engines_dir)
         try:
-            with memory_guard("restoring a moment"), _threads(job.config.threads):
+            with memory_guard("restoring a moment"), threads_of(job.config.threads, opencv=False):
                 return _make(job, output, moments, overwrite, progress)
         finally:
             job.source.close()
@@ -321,13 +320,3 @@ def _liveliest(picture: Picture, height: int, width: int) -> tuple[int, int]:
     total = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
     place = np.unravel_index(int(total[::8, ::8].argmax()), total[::8, ::8].shape)
     return int(place[0]) * 8, int(place[1]) * 8
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    former = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(former)

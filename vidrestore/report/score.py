@@ -10,18 +10,17 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from vidrestore.errors import EmptyVideoError, MediaError, UsageError
 from vidrestore.media.input.pairs import Pair, Pairs, open_pairs
 from vidrestore.media.judge import judge, require_judge
 from vidrestore.report.frame_measures import WINDOW_FRAMES, FrameMeasures
+from vidrestore.report.threads import threads_of
 
 __all__ = ["COLUMNS", "DEFAULT", "METRICS", "Column", "Score", "Summary", "parse_metrics", "score"]
 
@@ -188,7 +187,7 @@ def score(
         require_judge()
     threads = threads or min(4, os.cpu_count() or 1)
     with (
-        _threads(threads, bool({"ssim", "ms_ssim"} & set(names))),
+        threads_of(threads, torch=bool({"ssim", "ms_ssim"} & set(names))),
         open_pairs(reference, output, start=start, duration=duration, frame_rate=frame_rate, threads=threads) as pairs,
     ):
         frames = pairs.frames
@@ -280,24 +279,3 @@ def _finite(value: float) -> float | int | None:
     if not math.isfinite(value):
         return None
     return int(value) if float(value).is_integer() and abs(value) < 1 << 53 else value
-
-
-@contextmanager
-def _threads(count: int, torch_too: bool) -> Iterator[None]:
-    """OpenCV's and torch's, as they were afterwards: by default each takes all cores, beside the other."""
-    former = cv2.getNumThreads()
-    cv2.setNumThreads(count)
-    former_torch = None
-    if torch_too:
-        import torch
-
-        former_torch = torch.get_num_threads()
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(former)
-        if former_torch is not None:
-            import torch
-
-            torch.set_num_threads(former_torch)

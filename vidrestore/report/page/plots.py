@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidrestore.report.page.words import clock, figure
+from vidrestore.report.page.words import clock, figure, whole_clock
 from vidrestore.report.proof import Moment, Speed
 
-__all__ = ["ACROSS", "HEIGHT", "Curve", "Line", "Mark", "Plot", "plots_of"]
+__all__ = ["ACROSS", "HEIGHT", "Curve", "Line", "Plot", "PlotMark", "plots_of"]
 
 ACROSS, HEIGHT, TOP = 1000, 168, 8
 """Of the viewport of the lines, and the room above the highest tick."""
@@ -39,7 +39,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Mark:
+class PlotMark:
     """A frame that is shown above, on its curve."""
 
     x: float
@@ -58,7 +58,7 @@ class Plot:
     """What the curves say, for those who do not see them, too."""
     explained: str
     lines: tuple[Line, ...]
-    marks: tuple[Mark, ...]
+    marks: tuple[PlotMark, ...]
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
     x_label: str
@@ -235,14 +235,14 @@ def _gap(seconds: np.ndarray) -> float:
 
 def _marks(
     moments: Sequence[Moment], curve: tuple[np.ndarray, np.ndarray], x: Callable[[float], float], y: Callable[[float], float]
-) -> tuple[Mark, ...]:
+) -> tuple[PlotMark, ...]:
     seconds, values = curve
     marks = []
     for number, moment in enumerate(moments, 1):
         at = int(np.abs(seconds - moment.seconds).argmin())
         if math.isfinite(values[at]) and 0 <= x(moment.seconds) <= ACROSS:
             label = f"picture {number}, {moment.why}: {figure(float(values[at]))} at {clock(moment.seconds)}"
-            marks.append(Mark(x(moment.seconds) / ACROSS * 100, y(float(values[at])), label))
+            marks.append(PlotMark(x(moment.seconds) / ACROSS * 100, y(float(values[at])), label))
     return tuple(marks)
 
 
@@ -295,6 +295,4 @@ def _time(seconds: float, span: float) -> str:
     """As short as the span allows: 2.5 s, 1:30, 1:30:00."""
     if span < 20:
         return f"{seconds:.2f}".rstrip("0").rstrip(".") + " s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return whole_clock(seconds)

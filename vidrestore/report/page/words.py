@@ -7,7 +7,7 @@ import re
 from fractions import Fraction
 from typing import Any
 
-__all__ = ["bytes_said", "clock", "counted", "figure", "lasting", "rate_said", "shown", "value_said"]
+__all__ = ["bytes_said", "clock", "counted", "figure", "lasting", "rate_said", "shown", "value_said", "whole_clock"]
 
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls, but tab and line feed
@@ -53,11 +53,16 @@ def clock(seconds: float) -> str:
     return f"{sign}{head}:{rest // 100:02d}.{rest % 100:02d}"
 
 
+def whole_clock(seconds: float) -> str:
+    """0:04, 1:02:03: to the nearest second."""
+    return clock(round(seconds)).removesuffix(".00")
+
+
 def lasting(seconds: float) -> str:
     """How long something took: 3.6 s, 1:02, 2:10:05."""
     if not math.isfinite(seconds) or abs(seconds) < 60:
         return f"{figure(seconds, 2)} s"
-    return clock(round(seconds)).removesuffix(".00")
+    return whole_clock(seconds)
 
 
 def bytes_said(number: int) -> str:
