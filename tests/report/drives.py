@@ -17,7 +17,7 @@ from vidrestore.media.input.probe import probe
 from vidrestore.media.output.clip import ClipWriter
 from vidrestore.media.proof.verify import compare
 from vidrestore.report.compose import side_by_side
-from vidrestore.report.proof import Moment, Proof, Row, Run, Speed
+from vidrestore.report.proof import CheckRow, Moment, Proof, Run, Speed
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVE = ROOT / "examples" / "night_drive.mp4"
@@ -112,7 +112,7 @@ def proof_of_drive(folder: Path) -> Proof:
                 peak_memory_bytes=813 << 20,
             ),
         ),
-        rows=tuple(Row(row.name, row.expected, row.found, row.verdict, row.sentence) for row in report.rows),
+        rows=tuple(CheckRow(row.name, row.expected, row.found, row.verdict, row.sentence) for row in report.rows),
         lost=report.lost,
         curves={
             "change": (times, change),

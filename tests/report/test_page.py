@@ -17,7 +17,7 @@ import pytest
 
 from vidrestore.errors import DiskFullError, FolderMissingError, OutputExistsError, UsageError
 from vidrestore.report.page import LARGEST_PAGE, facts, plots, render, words, write_page
-from vidrestore.report.proof import Moment, Proof, Row, Run
+from vidrestore.report.proof import CheckRow, Moment, Proof, Run
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 HOSTILE = '<script>alert("x")</script>"><img src=x onerror=alert(1)> \u202egpj.exe {{ 7 * 7 }} \udcff.mp4'
@@ -85,7 +85,7 @@ def hostile(proof: Proof) -> Proof:
         source=HOSTILE,
         output=HOSTILE,
         run=run,
-        rows=(Row(HOSTILE, HOSTILE, HOSTILE, "differs", HOSTILE), *proof.rows),
+        rows=(CheckRow(HOSTILE, HOSTILE, HOSTILE, "differs", HOSTILE), *proof.rows),
         lost=HOSTILE,
         notices=(HOSTILE,),
         notes=(HOSTILE,),
@@ -184,7 +184,7 @@ def test_hostile_words_stay_words(proof: Proof, read: Reader) -> None:
     ],
 )
 def test_the_verdict_is_that_of_the_rows(proof: Proof, verdicts: tuple[str, ...], state: str, headline: str) -> None:
-    rows = tuple(Row(name, "1", "2", name, "" if name == "ok" else "Why.") for name in verdicts)
+    rows = tuple(CheckRow(name, "1", "2", name, "" if name == "ok" else "Why.") for name in verdicts)
     changed = replace(proof, rows=rows, lost="Words of the check.")
     verdict = facts.verdict_of(changed)
     assert (verdict.state, verdict.headline) == (state, headline)
@@ -193,7 +193,7 @@ def test_the_verdict_is_that_of_the_rows(proof: Proof, verdicts: tuple[str, ...]
 
 
 def test_what_differs_comes_first() -> None:
-    rows = [Row("a", "1", "1", "ok"), Row("b", "1", "2", "note", "Why."), Row("c", "1", "2", "differs", "Why.")]
+    rows = [CheckRow("a", "1", "1", "ok"), CheckRow("b", "1", "2", "note", "Why."), CheckRow("c", "1", "2", "differs", "Why.")]
     assert [check.name for check in facts.checks_of(rows)] == ["c", "b", "a"]
 
 

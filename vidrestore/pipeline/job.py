@@ -34,7 +34,7 @@ from vidrestore.pipeline.plan import (
     written_bytes,
 )
 from vidrestore.pipeline.prepare import Prepared, prepare
-from vidrestore.pipeline.scoring import Score, Scoring, score_job
+from vidrestore.pipeline.scoring import JobScore, Scoring, score_job
 from vidrestore.pipeline.segment_runner import decode_options, sample_type
 from vidrestore.pipeline.segmented import SegmentedRun
 from vidrestore.pipeline.single_pass import run_single_pass
@@ -329,7 +329,7 @@ class Job:
             of = "" if frames is None else f" of {frames}"
             raise InterruptedJob(f"Stopped after {done}{of} frames; nothing was left behind.") from None
 
-    def _result(self, plan: Plan, outcome: Outcome, score: Score, pace: Pace, seconds: float) -> Result:
+    def _result(self, plan: Plan, outcome: Outcome, score: JobScore, pace: Pace, seconds: float) -> Result:
         assert self._prepared is not None
         invented = self._prepared.invented
         notices = list(outcome.notices)

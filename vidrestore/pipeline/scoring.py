@@ -22,7 +22,7 @@ from vidrestore.pipeline.engines import blends
 from vidrestore.pipeline.moments import choose_moments
 from vidrestore.pipeline.prepare import Prepared
 
-__all__ = ["Score", "Scoring", "figures_of", "score_job", "steadiness_words"]
+__all__ = ["JobScore", "Scoring", "figures_of", "score_job", "steadiness_words"]
 
 Scoring = Literal["none", "output", "unblended"]
 """none: nothing is measured; output: the written picture; unblended: also what it would be without blending."""
@@ -38,7 +38,7 @@ EVEN = 0.05
 
 
 @dataclass(frozen=True)
-class Score:
+class JobScore:
     """What became of measuring a job's steadiness."""
 
     figures: dict[str, Any]
@@ -52,7 +52,7 @@ class Unmeasured(Exception):
     """Why there is no figure, as the end of a sentence, without a full stop."""
 
 
-def score_job(job: Prepared, frames: int, scoring: Scoring, stopping: Callable[[], bool] = lambda: False) -> Score:
+def score_job(job: Prepared, frames: int, scoring: Scoring, stopping: Callable[[], bool] = lambda: False) -> JobScore:
     """Measure a few moments of a job whose output is in place.
 
     Args:
@@ -62,7 +62,7 @@ def score_job(job: Prepared, frames: int, scoring: Scoring, stopping: Callable[[
         stopping: asked between two moments; True ends it without a figure.
     """
     if scoring == "none":
-        return Score({"measured": False, "why_not": "it was not asked for"}, "")
+        return JobScore({"measured": False, "why_not": "it was not asked for"}, "")
     began = time.perf_counter()
     try:
         figures = _measure(job, frames, scoring, stopping)
@@ -72,7 +72,7 @@ def score_job(job: Prepared, frames: int, scoring: Scoring, stopping: Callable[[
         figures = {"measured": False, "why_not": error.message.rstrip(".")}
     except Exception as error:  # whatever it is: the job is done
         figures = {"measured": False, "why_not": f"{type(error).__name__}: {error}".rstrip(".")}
-    return Score(figures, steadiness_words(figures), time.perf_counter() - began)
+    return JobScore(figures, steadiness_words(figures), time.perf_counter() - began)
 
 
 def _measure(job: Prepared, frames: int, scoring: Scoring, stopping: Callable[[], bool]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.media.output.mark import read_mark
 from vidrestore.media.output.mark_text import parse_mark
-from vidrestore.report.proof import Row, Run, Speed
+from vidrestore.report.proof import CheckRow, Run, Speed
 
 __all__ = ["NO_RUN", "check_rows", "mark_of", "run_of_mark", "run_of_result", "speed_of", "stream_facts", "without_folders"]
 
@@ -41,10 +41,10 @@ def stream_facts(media: MediaInfo, frames: int | None) -> dict[str, Any]:
     }
 
 
-def check_rows(rows: Sequence[Mapping[str, Any]], plain: Mapping[str, str]) -> tuple[Row, ...]:
+def check_rows(rows: Sequence[Mapping[str, Any]], plain: Mapping[str, str]) -> tuple[CheckRow, ...]:
     """The rows of a check (`media.proof.findings.Finding` as JSON), without the folders of `plain`."""
     words = ("name", "expected", "found", "verdict", "sentence")
-    return tuple(Row(**{word: without_folders(str(row[word]), plain) for word in words}) for row in rows)
+    return tuple(CheckRow(**{word: without_folders(str(row[word]), plain) for word in words}) for row in rows)
 
 
 def without_folders(text: str, plain: Mapping[str, str]) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Moment", "Proof", "Row", "Run", "Speed"]
+__all__ = ["CheckRow", "Moment", "Proof", "Run", "Speed"]
 
 
 @dataclass(frozen=True)
-class Row:
+class CheckRow:
     """A line of the check of OUT against IN (`media.proof`), in words for people."""
 
     name: str
@@ -88,7 +88,7 @@ class Proof:
     output_stream: dict[str, Any]
     """codec, width, height, frame_rate, frames, seconds, bytes, container of each."""
     run: Run
-    rows: tuple[Row, ...]
+    rows: tuple[CheckRow, ...]
     lost: str
     """The closing sentence of the check."""
     curves: dict[str, tuple[list[float], list[float]]]

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from vidrestore.config import RunConfig
 from vidrestore.report.page.words import bytes_said, clock, counted, figure, lasting, rate_said, value_said
-from vidrestore.report.proof import Proof, Row, Speed
+from vidrestore.report.proof import CheckRow, Proof, Speed
 
 __all__ = [
     "Bar",
@@ -179,7 +179,7 @@ def _container(name: str, family: str) -> str:
     return ending if ending in names else names[0]
 
 
-def checks_of(rows: Iterable[Row]) -> list[Check]:
+def checks_of(rows: Iterable[CheckRow]) -> list[Check]:
     """What differs first, then what has a note, then the rest; each in the order of the check."""
     ordered = sorted(rows, key=lambda row: _SEVERITY.get(row.verdict, 0))
     return [
