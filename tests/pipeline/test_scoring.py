@@ -153,3 +153,10 @@ def test_ctrl_c_while_measuring_keeps_the_output(movie: Path, tmp_path: Path, mo
 )
 def test_words_are_honest(ratio: float | None, words: str) -> None:
     assert words in steadiness_words({"measured": True, "ratio": ratio, "moments": 8, "within": None})
+
+
+def test_a_line_of_few_moments_is_told_as_a_sample() -> None:
+    few = {"measured": True, "ratio": 0.5, "moments": 1, "within": None, "enlarged": False}
+    assert steadiness_words(few).startswith("Steadiness: in a sample of 1 moment the picture flickers less: 0.50x")
+    assert "sample" not in steadiness_words({**few, "moments": 3})
+    assert steadiness_words({**few, "enlarged": True}).endswith("an enlargement that stays soft measures lower.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -19,8 +20,11 @@ import vidrestore
 from tests.report.movies import CUT, FRAMES, RATE, SIZE, decoded, restored, write_movie
 from vidrestore.errors import InterruptedJob, MediaError, UsageError
 from vidrestore.pipeline.plan import Result
+from vidrestore.pipeline.scoring import ENLARGED
 from vidrestore.report import pass_over as passing
 from vidrestore.report.measure import Part, measure, measure_run
+from vidrestore.report.page import render
+from vidrestore.report.page.facts import files_of, tiles_of
 from vidrestore.report.pass_over import Findings, Sample
 from vidrestore.report.proof import Proof
 from vidrestore.report.specimens import choose_specimens
@@ -159,6 +163,8 @@ def test_a_part_an_enlarged_one_and_one_with_more_bits(tmp_path: Path, job: tupl
     assert told.moments[0].before.shape == told.moments[0].after.shape == (2 * SIZE[1], 2 * SIZE[0], 3)
     assert max(told.curves["change"][1]) < 3, "bicubic against bicubic: the right frames were paired"
     assert any("enlarged" in note for note in told.notes)
+    tile = next(tile for tile in tiles_of(told) if tile.name == "warping error")
+    assert part.steadiness["enlarged"] and all(ENLARGED in said for said in (tile.told, part.steadiness_line))
     again = measure(job[0], tmp_path / "part.mp4", part=Part(start=0.4, duration=0.8))
     assert again.curves == told.curves
     with pytest.raises(MediaError, match="partner"):
@@ -172,7 +178,10 @@ def test_a_part_an_enlarged_one_and_one_with_more_bits(tmp_path: Path, job: tupl
 
 def test_one_frame_and_images(tmp_path: Path) -> None:
     one = measure_run(vidrestore.restore(write_movie(tmp_path / "one.mp4", 1), tmp_path / "a.mp4", engines=["identity"]))
-    assert one.clip is None and len(one.moments) == 1 and not one.steadiness["measured"]
+    assert one.clip is None and [moment.why for moment in one.moments] == ["the only frame"]
+    assert one.steadiness["why_not"] == "there is only one frame", "the reason that the line of the run gives"
+    page = render(one)
+    assert "not measured: there is only one frame" in page and "on the only frame" in page and "changed most" not in page
     source = write_movie(tmp_path / "few.mp4", 6)
     images = measure_run(vidrestore.restore(source, f"{tmp_path}/images/", engines=["identity"]))
     assert images.output == "images" and images.output_stream["frames"] == 6 and images.rows
@@ -211,3 +220,50 @@ def test_a_still_clip_has_a_report(tmp_path: Path) -> None:
     assert result.steadiness["measured"] and result.steadiness["ratio"] is None
     assert result.steadiness["unblended"]["ratio"] is None
     assert "no ratio says what blending did" in page.read_text(encoding="utf-8")
+
+
+def test_files_that_nobody_restored(tmp_path: Path) -> None:
+    source = write_movie(tmp_path / "in.mp4", 12)
+    copy = Path(shutil.copy(source, tmp_path / "copy.mp4"))
+    told = measure(source, copy)
+    assert {moment.why for moment in told.moments} == {"at random"}, "nothing changed most where nothing changed"
+    page = render(told)
+    assert "held against <bdi>in.mp4</bdi>: it carries no mark of vidrestore" in page and "restored from" not in page
+    assert "Nothing was changed in the frames measured" in page and "changed most" not in page
+    few = write_movie(tmp_path / "few.mp4", 3)
+    pairs = measure(few, write_movie(tmp_path / "few.mkv", 3, codec="mpeg4"))
+    assert "of 1 pair of frames only" in render(pairs) and "changed most" in render(pairs)
+
+
+def write_turned(path: Path, source: Path, marked: bool) -> Path:
+    """A clip stored a quarter turn to the right; marked: with the matrix by which players turn it back."""
+    with av.open(str(source)) as one, av.open(str(path), "w") as other:
+        stream: Any = other.add_stream("libx264", rate=RATE, options={"crf": "12"})
+        stream.width, stream.height, stream.pix_fmt = SIZE[1], SIZE[0], "yuv420p"
+        if marked:
+            stream.set_display_rotation(90)
+        for index, frame in enumerate(one.decode(video=0)):
+            picture = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), -1))
+            made = av.VideoFrame.from_ndarray(picture, "rgb24")
+            made.pts, made.time_base = index, Fraction(1, RATE)
+            other.mux(stream.encode(made))
+        other.mux(stream.encode(None))
+    return path
+
+
+def test_pictures_of_different_shape_are_not_stretched(tmp_path: Path) -> None:
+    source = write_movie(tmp_path / "in.mp4", 6)
+    with pytest.raises(MediaError, match="show pictures of different shape: 192x144 and 144x192"):
+        measure(source, write_turned(tmp_path / "out.mov", source, marked=False))
+    larger = measure_run(vidrestore.restore(source, tmp_path / "same.mp4", engines=["bicubic-x2"]))
+    assert larger.output_stream["shown"] == [2 * SIZE[0], 2 * SIZE[1]], "a larger one of the same shape is measured"
+
+
+def test_sizes_are_those_that_are_shown(tmp_path: Path) -> None:
+    source = write_movie(tmp_path / "in.mp4", 6)
+    told = measure(source, write_turned(tmp_path / "out.mov", source, marked=True))
+    assert max(told.curves["change"][1]) < 6, "turned back, it is the same"
+    tile = next(tile for tile in tiles_of(told) if tile.name == "picture")
+    assert (tile.value, tile.told) == ("192 × 144", "as in the source")
+    picture = next(row for row in files_of(told) if row[0] == "picture")
+    assert picture == ("picture", "192 × 144", "192 × 144 (stored as 144 × 192)")

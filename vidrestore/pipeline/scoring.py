@@ -16,13 +16,14 @@ import torch
 
 from vidrestore.errors import VidrestoreError
 from vidrestore.media.input.pairs import Pair, Pairs, open_pairs
+from vidrestore.media.proof.findings import counted
 from vidrestore.media.proof.verify import own_limits
 from vidrestore.metrics.steadiness import Steadiness, SteadinessMeter
 from vidrestore.pipeline.engines import blends
 from vidrestore.pipeline.moments import choose_moments
 from vidrestore.pipeline.prepare import Prepared
 
-__all__ = ["JobScore", "Scoring", "figures_of", "score_job", "steadiness_words"]
+__all__ = ["ENLARGED", "FEW", "JobScore", "Scoring", "figures_of", "score_job", "steadiness_words"]
 
 Scoring = Literal["none", "output", "unblended"]
 """none: nothing is measured; output: the written picture; unblended: also what it would be without blending."""
@@ -33,8 +34,11 @@ FRAMES_A_RUN = 25
 """A clip has a moment for every so many frames, at most RUNS: measuring a short job must cost little, too."""
 BEGINNING = 250
 """Frames in which moments are looked for where a file can be decoded from its beginning only."""
+FEW = 3
+"""Moments: a line that rests on fewer is told as what it is, a sample."""
 EVEN = 0.05
 """A ratio this near to 1 is told as the same."""
+ENLARGED = "A sharper picture has more to flicker: an enlargement that stays soft measures lower."
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,8 @@ def _look(
         if plain is not None:
             plain.add_run(references, _restored(job, run))
     try:
-        figures = {"measured": True, "moments": len(moments), "blended": blended, **figures_of(meter.result())}
+        told = {"measured": True, "moments": len(moments), "blended": blended, "enlarged": job.engine.scale > 1}
+        figures = told | figures_of(meter.result())
         if plain is not None:
             figures["unblended"] = figures_of(plain.result())
     except ValueError:
@@ -157,17 +162,21 @@ def steadiness_words(figures: dict[str, Any]) -> str:
     if not figures["measured"]:
         return f"Steadiness: not measured, because {figures['why_not']}."
     ratio = figures["ratio"]
-    where = f"warping error, {figures['moments']} {'moment' if figures['moments'] == 1 else 'moments'}"
+    looked_at = counted(figures["moments"], "moment")
     if figures["within"] is not None:
-        where += f" in the first {figures['within']} frames"
+        looked_at += f" in the first {figures['within']} frames"
+    sample, where = "", f"warping error, {looked_at}"
+    if figures["moments"] < FEW:
+        sample, where = f"in a sample of {looked_at} ", "warping error"
     if ratio is None:
-        return f"Steadiness: nothing moves or flickers in the input ({where})."
+        return f"Steadiness: {sample}nothing moves or flickers in the input ({where})."
     if abs(ratio - 1) <= EVEN:
         told = f"the picture flickers as much as the input would at this brightness ({ratio:.2f}x; {where})"
     else:
         what = "less" if ratio < 1 else "more"
         told = f"the picture flickers {what}: {ratio:.2f}x as much as the input would at this brightness ({where})"
-    return f"Steadiness: {told}.{_blending_words(figures)}"
+    soft = f" {ENLARGED}" if figures.get("enlarged") else ""
+    return f"Steadiness: {sample}{told}.{_blending_words(figures)}{soft}"
 
 
 def _blending_words(figures: dict[str, Any]) -> str:

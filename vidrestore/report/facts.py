@@ -9,6 +9,7 @@ from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.media.output.mark import read_mark
 from vidrestore.media.output.mark_text import parse_mark
 from vidrestore.report.proof import CheckRow, Run, Speed
+from vidrestore.report.shown import Viewer
 
 __all__ = ["NO_RUN", "check_rows", "mark_of", "run_of_mark", "run_of_result", "speed_of", "stream_facts", "without_folders"]
 
@@ -21,6 +22,9 @@ def stream_facts(media: MediaInfo, frames: int | None) -> dict[str, Any]:
     Args:
         media: the file, or images.
         frames: counted; None: what the header says.
+
+    Returns:
+        Among others `width` and `height` as stored, `shown`: [width, height] upright and with square pixels.
     """
     video = media.video
     seconds = video.duration or media.duration
@@ -31,6 +35,7 @@ def stream_facts(media: MediaInfo, frames: int | None) -> dict[str, Any]:
         "codec": video.codec,
         "width": video.width,
         "height": video.height,
+        "shown": list(Viewer(media).size),
         "frame_rate": None if video.frame_rate is None else float(video.frame_rate),
         "frames": count,
         "seconds": seconds,

@@ -13,6 +13,7 @@ from vidrestore.config import LimitsConfig
 from vidrestore.errors import InterruptedJob, UsageError
 from vidrestore.media.input.pairs import Pairs, open_pairs
 from vidrestore.media.output.mark_text import parse_mark
+from vidrestore.media.proof.findings import counted, were
 from vidrestore.media.proof.verify import compare, own_limits
 from vidrestore.metrics.resize import grows
 from vidrestore.pipeline.batch.record import place_of
@@ -23,7 +24,7 @@ from vidrestore.report.facts import NO_RUN, check_rows, mark_of, run_of_mark, ru
 from vidrestore.report.names import is_remote, plain_name
 from vidrestore.report.pass_over import Findings, pass_over
 from vidrestore.report.proof import Proof
-from vidrestore.report.shown import Viewer
+from vidrestore.report.shown import Viewer, refuse_other_shape
 from vidrestore.report.specimens import Specimen, choose_specimens, make_clip, show_moments
 
 __all__ = ["Part", "measure", "measure_run"]
@@ -98,7 +99,7 @@ def measure(
 
     Raises:
         UsageError: `result` is of another output; frames of a constant rate cannot be paired.
-        MediaError: the two cannot be read, or do not show the same moments.
+        MediaError: the two cannot be read, do not show the same moments, or show pictures of different shape.
         InterruptedJob: stopped.
     """
     source, output = str(source), str(output)
@@ -124,6 +125,7 @@ def measure(
         threads=THREADS,
     ) as pairs:
         _refuse_other_result(result, pairs, output)
+        refuse_other_shape(pairs.reference, pairs.output)
         rows, lost = _check(source, output, part, result)
         hashes = tuple(digest_of(place_of(address), lambda _: tell(0.0)) for address in (source, output))
         viewers = Viewer(pairs.reference), Viewer(pairs.output)
@@ -152,7 +154,7 @@ def measure(
             rows=check_rows(rows, names),
             lost=without_folders(lost, names),
             curves=_curves(found),
-            steadiness=_steadiness(found),
+            steadiness=_steadiness(found) | {"enlarged": grows(viewers[0].size, *viewers[1].size)},
             moments=moments,
             clip=clip,
             damage=tuple({**entry} for entry in (result or {}).get("damage", ())),
@@ -238,7 +240,8 @@ def _curves(found: Findings) -> dict[str, tuple[list[float], list[float]]]:
 
 def _steadiness(found: Findings) -> dict[str, Any]:
     if found.steadiness is None:
-        return {"measured": False, "why_not": "the frames looked at have too little in common with the next (cuts, or noise)"}
+        cuts = "the frames looked at have too little in common with the next (cuts, or noise)"
+        return {"measured": False, "why_not": "there is only one frame" if found.frames == 1 else cuts}
     return {"measured": True, **figures_of(found.steadiness)}
 
 
@@ -247,12 +250,12 @@ def _blending_note(said: Mapping[str, Any]) -> str:
     ratios = said["unblended"]["ratio"], said["ratio"]
     if None in ratios:
         return (
-            f"Nothing moves or flickers in the input at the {said['moments']} moments that the run looked at, so that no ratio "
-            "says what blending did."
+            f"Nothing moves or flickers in the input at the {counted(said['moments'], 'moment')} that the run looked at, so that "
+            "no ratio says what blending did."
         )
     return (
-        f"What blending did, at {said['moments']} moments, as ratio of the warping error to that of the input at the same "
-        f"brightness: {ratios[0]:.2f} before blending and encoding, {ratios[1]:.2f} in the written file."
+        f"What blending did, at {counted(said['moments'], 'moment')}, as ratio of the warping error to that of the input at the "
+        f"same brightness: {ratios[0]:.2f} before blending and encoding, {ratios[1]:.2f} in the written file."
     )
 
 
@@ -264,34 +267,42 @@ def _notes(
     result: Mapping[str, Any] | None,
 ) -> Iterator[str]:
     """How it was measured."""
-    if found.whole:
+    if found.frames == 1:
+        yield "Change and brightness were measured on the only frame."
+    elif found.whole:
         yield f"Change and brightness were measured on all {found.frames} frames."
     else:
         yield f"Change and brightness were measured on {len(found.samples)} of {found.frames} frames, spread evenly."
     if found.steadiness is not None:
+        pairs, cuts = found.steadiness.pairs, found.steadiness.skipped
+        left_out = f"; {cuts} more {were(cuts)} left out as {'a cut' if cuts == 1 else 'cuts'}" if cuts else ""
         yield (
-            f"The warping error was measured on {found.steadiness.pairs} pairs of neighbouring frames, along the motion of the "
-            f"input; {found.steadiness.skipped} more were left out as cuts."
+            f"The warping error was measured on {counted(pairs, 'pair')} of neighbouring frames, along the motion of the "
+            f"input{left_out}."
         )
+    else:
+        yield f"The warping error was not measured, because {_steadiness(found)['why_not']}."
     said = {} if result is None else result["steadiness"]
     if said.get("measured") and said["ratio"] is not None and found.steadiness is not None:
         yield (
-            f"The closing line of the run, {said['ratio']:.2f}x, is of {said['pairs']} such pairs, where reading costs little; "
-            "the figure at the top of this page is of more, and the one to trust."
+            f"The closing line of the run, {said['ratio']:.2f}x, is of {counted(said['pairs'], 'such pair')}, where reading "
+            "costs little; the figure at the top of this page is of more, and the one to trust."
         )
     if said.get("measured") and said.get("unblended"):
         yield _blending_note(said)
     if result is not None and result["resumed_frames"] and result["resumed_frames"] < result["frames"]:
         yield (
-            f"Speed and times are those of this run alone, which restored {result['frames'] - result['resumed_frames']} frames; "
-            f"{result['resumed_frames']} were restored by an earlier run."
+            "Speed and times are those of this run alone, which restored "
+            f"{counted(result['frames'] - result['resumed_frames'], 'frame')}; "
+            f"{result['resumed_frames']} {were(result['resumed_frames'])} restored by an earlier run."
         )
     if result is not None and result["resumed_frames"] == result["frames"]:
         yield "All frames were restored by an earlier run: how fast that was is not known."
     if any(one.why == "at random" for one in specimens):
         yield "The random frames were drawn with the output's SHA-256 as seed, so that nobody could choose them."
     if clip is None:
-        yield "There is no short clip: the video has a single frame, or does not compress to a size that fits a page."
+        why = "the video has a single frame" if found.frames == 1 else "it does not compress to a size that fits a page"
+        yield f"There is no short clip: {why}."
     yield from (note for viewer in viewers for note in viewer.notes)
     if viewers[0].size != viewers[1].size:
         how = "enlarged (bicubic)" if grows(viewers[0].size, *viewers[1].size) else "reduced (by area)"

@@ -30,7 +30,7 @@ class Moment:
     """A frame shown before | after."""
 
     why: str
-    """`changed most`, `changed least` or `at random`."""
+    """`changed most`, `changed least`, `at random`, or `the only frame`."""
     index: int
     """Of the frame, from 0, in OUT."""
     seconds: float
@@ -86,7 +86,7 @@ class Proof:
     output_sha256: str
     source_stream: dict[str, Any]
     output_stream: dict[str, Any]
-    """codec, width, height, frame_rate, frames, seconds, bytes, container of each."""
+    """codec, width, height, shown, frame_rate, frames, seconds, bytes, container of each; see `facts.stream_facts`."""
     run: Run
     rows: tuple[CheckRow, ...]
     lost: str

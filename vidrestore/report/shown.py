@@ -9,10 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrestore.errors import MediaError
 from vidrestore.media.input.media_info import MediaInfo
 from vidrestore.media.upright import Upright
 
-__all__ = ["Viewer"]
+__all__ = ["Viewer", "refuse_other_shape"]
+
+SAME_SHAPE = 0.01
+"""Of the width, that shapes may differ by: as `compose.fit`; and two pixels of either picture, for sides rounded to even."""
 
 
 class Viewer:
@@ -41,6 +45,21 @@ class Viewer:
         if self.size != (shown.shape[1], shown.shape[0]):
             shown = np.asarray(cv2.resize(np.ascontiguousarray(shown), self.size, interpolation=cv2.INTER_CUBIC), np.uint8)
         return shown
+
+
+def refuse_other_shape(one: MediaInfo, other: MediaInfo) -> None:
+    """Pictures of another shape do not lie on each other: what is measured of them would be of the stretching.
+
+    Raises:
+        MediaError: as screens show them, upright and with square pixels, their shapes differ by more than rounding.
+    """
+    (wide, high), (across, up) = Viewer(one).size, Viewer(other).size
+    stretched = wide * up / high, across
+    if abs(stretched[0] - stretched[1]) > max(2.0, SAME_SHAPE * across, 2.0 * up / high):
+        raise MediaError(
+            f"{one.path} and {other.path} show pictures of different shape: {wide}x{high} and {across}x{up}.",
+            "`vidrestore compare` shows them beside each other; `vidrestore verify` compares all but the pictures.",
+        )
 
 
 def eight_bits(picture: NDArray[np.uint16]) -> NDArray[np.uint8]:

@@ -23,6 +23,7 @@ __all__ = ["CLIP_BYTES", "Specimen", "choose_specimens", "make_clip", "show_mome
 
 WANTED = ("changed most", "changed least", "at random", "changed most", "at random", "at random")
 """In the order in which they are chosen: a clip too short for all of them has one of each kind first."""
+ALONE, RANDOM = "the only frame", "at random"
 APART = 0.08
 """Share of the clip that two frames shown are apart, where there are frames enough."""
 CLIP_SECONDS = 5.0
@@ -44,6 +45,8 @@ class Specimen:
 def choose_specimens(found: Findings, seed: str) -> list[Specimen]:
     """The frames that changed most and least, and some at random, well apart in time; kind by kind.
 
+    Where all changed alike, or not at all, none changed most: all are drawn at random.
+
     Args:
         found: by the pass.
         seed: of the chance: the hash of the output, so that nobody can have chosen.
@@ -57,7 +60,10 @@ def choose_specimens(found: Findings, seed: str) -> list[Specimen]:
         "at random": shuffled,
     }
     apart = max(1.0, APART * found.frames)
-    for why in WANTED:
+    if found.frames == 1:
+        return [Specimen(ALONE, found.samples[0])]
+    changes = [sample.change for sample in found.samples]
+    for why in WANTED if max(changes) > min(changes) else [RANDOM] * len(WANTED):
         free = (one for one in orders[why] if all(abs(one.number - other.sample.number) >= apart for other in chosen))
         sample = next(free, None)
         if sample is not None:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from vidrestore.config import RunConfig
+from vidrestore.pipeline.scoring import ENLARGED
 from vidrestore.report.page.words import bytes_said, clock, counted, figure, lasting, rate_said, value_said
 from vidrestore.report.proof import CheckRow, Proof, Speed
 
@@ -41,6 +42,8 @@ _TASKS = {
     "sr": "enlarges (super-resolution)",
     "baseline": "restores nothing, for comparison",
 }
+FEW_PAIRS = 4
+"""A warping error that rests on fewer is told as such."""
 _SEVERITY = {"differs": 0, "note": 1, "ok": 2}
 _SAID = {"ok": "the same", "note": "note", "differs": "differs"}
 
@@ -134,21 +137,40 @@ def _tiles(proof: Proof) -> Iterator[Tile]:
         yield Tile("frames", f"{after['frames']:,}", f"{length}{told}")
     sizes = [_size(stream) for stream in (before, after)]
     if sizes[1]:
-        yield Tile("picture", sizes[1], "as in the source" if sizes[0] == sizes[1] else f"from {sizes[0]}")
+        told = "as in the source" if sizes[0] == sizes[1] else f"from {sizes[0]}" if sizes[0] else ""
+        yield Tile("picture", sizes[1], told)
     change = [value for value in proof.curves.get("change", ([], []))[1] if math.isfinite(value)]
     if change:
-        yield Tile("change", figure(sum(change) / len(change)), "levels of 255, mean of all frames measured")
-    ratio = proof.steadiness.get("ratio")
-    if isinstance(ratio, int | float) and math.isfinite(ratio):
-        calmer = "steadier than" if ratio < 0.95 else "less steady than" if ratio > 1.05 else "as steady as"
-        yield Tile("warping error", f"{figure(float(ratio))}×", f"{calmer} the input at the same brightness")
+        of = "of the only frame" if after.get("frames") == 1 else "mean of all frames measured"
+        yield Tile("change", figure(sum(change) / len(change)), f"levels of 255, {of}" if max(change) else "nothing was changed")
+    yield from _steadiness_tile(proof.steadiness)
     if proof.run.speed is not None:
         speed = proof.run.speed
         yield Tile("frames a second", figure(speed.fps), f"{lasting(speed.seconds)} in all, {counted(speed.workers, 'worker')}")
 
 
+def _steadiness_tile(said: Mapping[str, Any]) -> Iterator[Tile]:
+    ratio, pairs = said.get("ratio"), said.get("pairs")
+    if said.get("measured") is False:
+        yield Tile("warping error", "–", f"not measured: {said['why_not']}")
+    if not isinstance(ratio, int | float) or not math.isfinite(ratio):
+        return
+    calmer = "steadier than" if ratio < 0.95 else "less steady than" if ratio > 1.05 else "as steady as"
+    few = f"; of {counted(pairs, 'pair')} of frames only" if isinstance(pairs, int) and pairs < FEW_PAIRS else ""
+    soft = f". {ENLARGED}" if said.get("enlarged") else ""
+    yield Tile("warping error", f"{figure(float(ratio))}×", f"{calmer} the input at the same brightness{few}{soft}")
+
+
 def _size(stream: Mapping[str, Any]) -> str:
-    return f"{stream['width']} × {stream['height']}" if stream.get("width") and stream.get("height") else ""
+    """Upright and with square pixels, where that is known."""
+    width, height = stream.get("shown") or (stream.get("width"), stream.get("height"))
+    return f"{width} × {height}" if width and height else ""
+
+
+def _stored_size(stream: Mapping[str, Any]) -> str:
+    """The same, and as it is stored if that is another."""
+    stored = _size({**stream, "shown": None})
+    return stored if stored == _size(stream) else f"{_size(stream)} (stored as {stored})"
 
 
 def files_of(proof: Proof) -> list[tuple[str, str, str]]:
@@ -165,7 +187,7 @@ def _file_facts(name: str, stream: Mapping[str, Any]) -> dict[str, str]:
         "name": name,
         "container": _container(name, stream.get("container") or ""),
         "video codec": stream.get("codec") or "",
-        "picture": _size(stream),
+        "picture": _stored_size(stream),
         "frames": "" if frames is None else f"{frames:,}",
         "frame rate": "" if rate is None else f"{rate_said(rate)} fps",
         "length": "" if seconds is None else clock(float(seconds)),
