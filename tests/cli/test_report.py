@@ -165,6 +165,7 @@ def test_a_batch_has_a_page_for_each(desk: Desk) -> None:
     result = batch(desk, "--report", pages)
     assert result.exit_code == 0, result.stderr
     assert tidy(pages) == ["a.mp4.html", "b.mp4.html"] and "Steadiness: " in result.stdout
+    assert result.stdout.splitlines()[-1] == f"Reports: 2 pages written to {pages}/"
     before = (pages / "b.mp4.html").stat().st_mtime_ns
     (pages / "a.mp4.html").unlink()
     again = batch(desk, "--report", pages)
@@ -178,8 +179,6 @@ def test_a_batch_whose_pages_fail_is_done(desk: Desk) -> None:
     pages.mkdir()
     (pages / "a.mp4.html").mkdir()
     (pages / "a.mp4.html" / "in the way").touch()
-    refused = batch(desk, "--report", pages)
-    assert refused.exit_code == 2 and "is there already" in refused.stderr and not (desk.folder / "done").exists()
     result = batch(desk, "--report", pages, "--overwrite")
     assert result.exit_code == 7 and "not every report" in result.stderr
     assert "could not be made" in result.stderr and "2 done" in result.stdout
@@ -187,6 +186,20 @@ def test_a_batch_whose_pages_fail_is_done(desk: Desk) -> None:
     file = desk.folder / "file"
     file.touch()
     assert "need a folder" in batch(desk, "--report", file, "--overwrite").stderr
+
+
+def test_a_page_that_is_there_stops_no_batch(desk: Desk) -> None:
+    pages = desk.folder / "pages"
+    pages.mkdir()
+    (pages / "a.mp4.html").write_text("mine")
+    result = batch(desk, "--report", pages)
+    assert result.exit_code == 7 and "not every report" in result.stderr and "is there already, and was kept" in result.stderr
+    assert (pages / "a.mp4.html").read_text() == "mine" and (pages / "b.mp4.html").is_file()
+    (row,) = [line for line in result.stdout.splitlines() if line.startswith("a.mp4  ")]
+    assert row.endswith("its report was not made") and {"a.mp4", "b.mp4"} <= set(tidy(desk.folder / "done"))
+    assert result.stdout.splitlines()[-1] == f"Reports: 1 page written to {pages}/"
+    one = batch(desk, "--report", desk.folder / "x.html")
+    assert one.exit_code == 2 and "is the name of one page" in one.stderr and not (desk.folder / "x.html").exists()
 
 
 def test_a_result_that_is_none_is_refused(desk: Desk, page: Path) -> None:

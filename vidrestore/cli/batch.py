@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 STOPPING = "Stopping: what is in work is completed and kept. Once more stops at once."
 NAME_CELLS = 32
+NO_REPORT = "its report was not made"
 
 
 class Screen:
@@ -191,7 +192,7 @@ def summary(result: BatchResult, planned: bool = False) -> str:
             words.get(row.state, row.state),
             row.total if row.state == "waiting" else row.frames or None,
             clock(row.seconds) if row.seconds else "",
-            row.reason,
+            row.reason or (NO_REPORT if row.state in ("done", "done already") and row.exit_code else ""),
         )
         for row in result.rows
     ]

@@ -149,7 +149,7 @@ def run_batch(sources: tuple[str, ...], output: str, config: RunConfig, json_fil
     if options["report"] is not None:
         from vidrestore.report.batch_pages import BatchPages
 
-        pages = BatchPages(Path(options["report"]), items, typed(), options["overwrite"])
+        pages = BatchPages(Path(options["report"]), typed(), options["overwrite"])
     to_stderr = json_file == "-"
     quiet = options["quiet"] or to_stderr
     with open_pool(config, options) as (pool, workers):
@@ -176,6 +176,9 @@ def run_batch(sources: tuple[str, ...], output: str, config: RunConfig, json_fil
     write_json(json_file, {"dry_run": True, **told} if options["dry_run"] else told)
     if not quiet or options["dry_run"]:
         click.echo(summary(result, planned=options["dry_run"]), err=to_stderr)
+        if pages is not None and not options["dry_run"]:
+            what = "1 page" if pages.written == 1 else f"{pages.written or 'no'} pages"
+            click.echo(f"Reports: {what} written to {options['report'].rstrip('/')}/", err=to_stderr)
     for notice in result.notices:
         click.secho(f"Note: {notice}", err=True, fg="yellow")
     code = result.exit_code
