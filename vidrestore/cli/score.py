@@ -7,14 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from vidrestore.cli.reports import check_json_target, table, write_json
 from vidrestore.cli.run import words
 from vidrestore.cli.values import TIME
-from vidrestore.errors import SameFileError, UsageError
+from vidrestore.errors import OutputExistsError, SameFileError, UsageError
 
 if TYPE_CHECKING:
     from vidrestore.report.score import Score
@@ -35,12 +35,17 @@ DIRECTIONS = {"high": "high", "low": "low", "one": "near 1"}
 @click.option("--every", type=click.IntRange(min=1), help="Each n-th frame.  [default: all of a short clip, 150 of a long one]")
 @click.option("--start", type=TIME, default=0.0, help="The part of REF: seconds or [HH:]MM:SS. OUT may be that part, or all.")
 @click.option("--duration", type=TIME, help="The part of REF: seconds or [HH:]MM:SS.")
+@click.option("--deinterlace", is_flag=True, help="OUT was made of whole pictures of REF's fields.")
+@click.option(
+    "--on-damage", type=click.Choice(["stop", "conceal"]), default="stop", help="conceal: OUT was made so.  [default: stop]"
+)
 @click.option("--tile", type=click.IntRange(min=16), help="Pixels a side of the tiles whose seams are looked for.")
 @click.option("--judge", "judged", is_flag=True, help="Also FFmpeg's own PSNR, SSIM, XPSNR and VMAF (extra `judge`).")
 @click.option("--rate", metavar="FPS", help="Frames a second of images without timecodes: 25, 30000/1001.")
 @click.option("--json", "json_file", metavar="FILE", help="Write all figures as JSON; - is stdout.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), metavar="F.csv", help="Write the figures of each frame.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path), metavar="F.png", help="Draw them over time.")
+@click.option("--overwrite", is_flag=True, help="Replace the files of --json, --csv and --plot if they exist.")
 @click.option("--quiet", is_flag=True, help="No table, no progress.")
 def command(
     reference: Path,
@@ -52,9 +57,12 @@ def command(
     tile: int | None,
     judged: bool,
     rate: str | None,
+    deinterlace: bool,
+    on_damage: Literal["stop", "conceal"],
     json_file: str | None,
     csv_file: Path | None,
     plot_file: Path | None,
+    overwrite: bool,
     quiet: bool,
 ) -> None:
     """Measure the video OUT against the video REF, frame by frame.
@@ -63,7 +71,7 @@ def command(
     OUT was restored from, they only say how much was changed; then warping error, flicker, sharpness and seams say what the
     restoring did. Both must show the same moments. See docs/metrics.md.
     """
-    check_targets(reference, output, json_file, csv_file, plot_file)
+    check_targets(reference, output, json_file, csv_file, plot_file, overwrite)
     from vidrestore.report.score import parse_metrics, score
 
     names = parse_metrics(words(metrics))
@@ -78,6 +86,8 @@ def command(
             judged=judged,
             tile=tile,
             frame_rate=rate,
+            deinterlace=deinterlace,
+            on_damage=on_damage,
             watch=watch,
         )
     write_json(json_file, result.as_dict())
@@ -92,11 +102,14 @@ def command(
         click.echo(score_text(result))
 
 
-def check_targets(reference: Path, output: Path, json_file: str | None, csv_file: Path | None, plot_file: Path | None) -> None:
+def check_targets(
+    reference: Path, output: Path, json_file: str | None, csv_file: Path | None, plot_file: Path | None, overwrite: bool
+) -> None:
     """Refuse, before any work, what could not be written at its end, or would be written over a video or another.
 
     Raises:
         UsageError: the plot is not called .png; SameFileError: two are one file.
+        OutputExistsError: one is there, without `overwrite`.
         StorageError: a folder is missing or may not be written.
     """
     if plot_file is not None and plot_file.suffix.lower() != ".png":
@@ -111,6 +124,8 @@ def check_targets(reference: Path, output: Path, json_file: str | None, csv_file
         if target is None:
             continue
         check_json_target(str(target), reference, output, what=what)
+        if target.exists() and not overwrite:
+            raise OutputExistsError(f"The {what} {target} is there already.")
         former = taken.setdefault(target.resolve(), what)
         if former != what:
             raise SameFileError(f"The {former} and the {what} are the same.", "Choose another name for one of them.")
@@ -141,7 +156,9 @@ def score_text(score: Score) -> str:
         if score.summary[name].identical:
             count = score.summary[name].identical
             what = "frame is the same in both and has" if count == 1 else "frames are the same in both and have"
-            lines.append(f"{COLUMNS[name].words}: {count} {what} no finite figure; the mean is that of the others.")
+            others = sum(name in row for row in score.rows) - count
+            mean = "; the mean is that of the others" if others > 1 else "; the mean is that of the other" if others else ""
+            lines.append(f"{COLUMNS[name].words}: {count} {what} no finite figure{mean}.")
     lines += [*_ratio_lines(score), *score.notes]
     return "\n".join(lines).rstrip()
 
@@ -158,7 +175,10 @@ def _ratio_lines(score: Score) -> Iterator[str]:
     ratio = score.ratios.get("seams")
     if ratio is not None and not math.isnan(ratio):
         tile = int(score.ratios["seams_tile"])
-        yield f"Seams: {ratio:.2f} over all frames, at multiples of {tile} pixels (2 and more: look there)."
+        yield (
+            f"Tile seams: {ratio:.2f} over all frames, at multiples of {tile} pixels (2 and more: look there; a single frame "
+            "reads up to 4 by chance)."
+        )
     if score.judge:
         yield f"The judge is FFmpeg {score.judge}, which decoded both files itself."
 

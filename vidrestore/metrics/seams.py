@@ -7,7 +7,7 @@ not in leaves), and the energy on the lines where tiles could meet is held again
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -63,6 +63,8 @@ class SeamMeter:
         self._tiles = tuple(tiles)
         self._lines: tuple[np.ndarray, np.ndarray] | None = None
         self._count = 0
+        self.last: dict[int, float] = {}
+        """Of the last picture alone: the ratio at each tile that it is large enough for."""
 
     def update(self, picture: np.ndarray) -> Seams:
         """Add a picture, (H, W, 3) RGB or (H, W), uint8, uint16 or float 0..1; returns what it alone says.
@@ -79,7 +81,8 @@ class SeamMeter:
         else:
             self._lines = self._lines[0] + lines[0], self._lines[1] + lines[1]
         self._count += 1
-        return self._judge(lines, 1)
+        self.last = self._ratios(lines, 1)
+        return _best(self.last)
 
     def result(self) -> Seams:
         """All pictures so far.
@@ -89,11 +92,14 @@ class SeamMeter:
         """
         if self._lines is None:
             raise ValueError("seams need a picture")
-        return self._judge(self._lines, self._count)
+        return _best(self._ratios(self._lines, self._count))
 
-    def _judge(self, lines: tuple[np.ndarray, np.ndarray], count: int) -> Seams:
-        found = [(ratio, tile) for tile in self._tiles if (ratio := _ratio(lines, count, tile)) is not None]
-        return Seams(*max(found)) if found else Seams(float("nan"), 0)
+    def _ratios(self, lines: tuple[np.ndarray, np.ndarray], count: int) -> dict[int, float]:
+        return {tile: ratio for tile in self._tiles if (ratio := _ratio(lines, count, tile)) is not None}
+
+
+def _best(ratios: Mapping[int, float]) -> Seams:
+    return Seams(*max((ratio, tile) for tile, ratio in ratios.items())) if ratios else Seams(float("nan"), 0)
 
 
 def seam_visibility(picture: np.ndarray, tile: int) -> float:

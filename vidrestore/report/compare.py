@@ -182,6 +182,8 @@ class _Stage:
         self.total = self._count()
         self.first_pts = 0
         for follower in self.followers:
+            if follower.media.rate_assumed is not None:
+                self.notices.append(f"{follower.media.path.name}: {follower.media.rate_assumed}")
             if follower.media.video.color.hdr:
                 self.notices.append(
                     f"{follower.media.path.name} is HDR: it is shown as an SDR screen without tone mapping would."

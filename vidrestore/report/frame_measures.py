@@ -9,6 +9,7 @@ import numpy as np
 
 from vidrestore.media.input.pairs import Pair
 from vidrestore.metrics.flicker import FlickerMeter
+from vidrestore.metrics.flow import luma
 from vidrestore.metrics.psnr import psnr
 from vidrestore.metrics.resize import grows, match_size
 from vidrestore.metrics.seams import TILES, SeamMeter
@@ -22,6 +23,8 @@ WINDOW_FRAMES = 3
 """Consecutive frames that the measures over time look at: a frame and the two after it."""
 LEAST_SIDE = {"ssim": WINDOW, "ms_ssim": SMALLEST_OF_SCALES, "block_ssim": BLOCK, "seams": min(TILES) + 4}
 """Pixels that a picture must have on either side."""
+SPARSE = 4
+"""Each so manieth row and column is looked at for brightness and contrast."""
 
 
 class FrameMeasures:
@@ -37,6 +40,8 @@ class FrameMeasures:
         self.rows: list[dict[str, float]] = []
         """Of each frame measured: `frame`, `seconds` and figures by the names of `report.score.COLUMNS`."""
         self._row_of: dict[int, dict[str, float]] = {}
+        self._seams_of: list[dict[int, float]] = []
+        self._light = np.zeros((2, 2))
         self.notes: list[str] = []
         """What a reader should know."""
         self._size: tuple[int, int] | None = None
@@ -58,6 +63,7 @@ class FrameMeasures:
         if counts:
             row = {"frame": float(number), "seconds": pair.reference.seconds, **self._of_one(reference, picture)}
             self.rows.append(row)
+            self._see_light(reference, picture)
             self._row_of = {at: kept for at, kept in self._row_of.items() if at > number - WINDOW_FRAMES} | {number: row}
         self._of_several(number, reference, picture, begins)
 
@@ -68,7 +74,7 @@ class FrameMeasures:
         return self._size
 
     def ratios(self) -> dict[str, float]:
-        """Of all frames so far: see `Score.ratios`."""
+        """Of all frames so far: see `Score.ratios`. Rows get the figure of their seams, at the tile that is told of all."""
         told: dict[str, float] = {}
         if self._steady is not None and self._steady.pairs > 0:
             steadiness = self._steady.result()
@@ -78,7 +84,20 @@ class FrameMeasures:
         if self._seams is not None and self.rows:
             found = self._seams.result()
             told["seams"], told["seams_tile"] = found.ratio, found.tile
+            for row, ratios in zip(self.rows, self._seams_of, strict=True):
+                if found.tile in ratios:
+                    row["seams"] = ratios[found.tile]
         return told
+
+    def light(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """(brightness, contrast) of the references, and of the outputs: means of luma and of its deviation, 0..255."""
+        means = self._light / len(self.rows)
+        return (float(means[0, 0]), float(means[0, 1])), (float(means[1, 0]), float(means[1, 1]))
+
+    def _see_light(self, reference: np.ndarray, picture: np.ndarray) -> None:
+        for side, shown in enumerate((reference, picture)):
+            grey = luma(np.ascontiguousarray(shown[::SPARSE, ::SPARSE])).astype(np.float64)
+            self._light[side] += grey.mean(), grey.std()
 
     def _settle(self, pair: Pair, reference: np.ndarray, picture: np.ndarray) -> None:
         """What holds for all frames, and what a reader should know of it."""
@@ -110,7 +129,8 @@ class FrameMeasures:
         if "sharpness" in wanted:
             row["sharpness"] = edge_gain(picture, reference)
         if self._seams is not None:
-            row["seams"] = self._seams.update(picture).ratio
+            self._seams.update(picture)
+            self._seams_of.append(self._seams.last)
         return {name: value for name, value in row.items() if not math.isnan(value)}
 
     def _of_several(self, number: int, reference: np.ndarray, picture: np.ndarray, begins: bool) -> None:

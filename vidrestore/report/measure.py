@@ -218,12 +218,14 @@ def _check(source: str, output: str, part: Part, result: Mapping[str, Any] | Non
 
 def _notices(pairs: Pairs, result: Mapping[str, Any] | None, mark: str | None) -> tuple[list[str], tuple[str, ...]]:
     """What a reader should know, and the engines that invented detail."""
+    both = pairs.reference, pairs.output
+    assumed = [f"{media.path.name}: {media.rate_assumed}" for media in both if media.rate_assumed is not None]
     if result is not None:
         return list(result["notices"]), tuple(engine["id"] for engine in result["engines"] if engine["generative"])
     told = parse_mark(mark) if mark else None
     if told is None:
-        return [f"{pairs.output.path} does not say what made it: it carries no mark of vidrestore.", NO_RUN], ()
-    return [NO_RUN], told.invented or ((UNNAMED,) if told.made_up else ())
+        return [f"{pairs.output.path} does not say what made it: it carries no mark of vidrestore.", NO_RUN, *assumed], ()
+    return [NO_RUN, *assumed], told.invented or ((UNNAMED,) if told.made_up else ())
 
 
 def _curves(found: Findings) -> dict[str, tuple[list[float], list[float]]]:

@@ -16,14 +16,20 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vidrestore.config import Damage as OnDamage
 from vidrestore.errors import EmptyVideoError, MediaError, UsageError
 from vidrestore.media.input.pairs import Pair, Pairs, open_pairs
 from vidrestore.media.judge import judge, require_judge
 from vidrestore.report.frame_measures import WINDOW_FRAMES, FrameMeasures
+from vidrestore.report.shown import refuse_other_shape
 from vidrestore.report.threads import threads_of
 
 __all__ = ["COLUMNS", "DEFAULT", "METRICS", "Column", "Score", "Summary", "parse_metrics", "score"]
 
+NEARNESS = frozenset({"psnr", "psnr_y", "ssim", "ms_ssim", "block_ssim"})
+"""Metrics that say how near OUT is to REF."""
+FAR_LIGHT, FAR_CONTRAST, MUCH_CONTRAST = 12.0, 1.4, 8.0
+"""Levels of mean luma apart, and times as much contrast (where there is so much at all), that no damage explains."""
 SAMPLES = 150
 """Frames measured of a long clip where nothing else is asked for."""
 Better = Literal["high", "low", "one"]
@@ -158,6 +164,8 @@ def score(
     judged: bool = False,
     tile: int | None = None,
     frame_rate: str | None = None,
+    deinterlace: bool = False,
+    on_damage: OnDamage = "stop",
     threads: int | None = None,
     watch: Callable[[int, int | None], None] | None = None,
 ) -> Score:
@@ -171,25 +179,41 @@ def score(
         judged: also ask the outside judge, about every frame of the part.
         tile: side of the tiles, in pixels of the output, at which seams are looked for; None: the usual ones are tried.
         frame_rate: frames a second of images without timecodes.
+        deinterlace, on_damage: how the reference is decoded, as for a run.
         threads: of torch, OpenCV and the judge; None: as many as there are cores, at most 4. They change no figure.
         watch: called with the number of frames measured so far, and of all (None: not known).
 
     Raises:
-        UsageError: an unknown metric, or a tile too small.
-        MediaError: as `open_pairs` does.
+        UsageError: an unknown metric, or a tile too small; the judge, who decodes the reference without `deinterlace` and
+            `on_damage`.
+        MediaError: as `open_pairs` does; pictures of different shape.
         RuntimeUnavailableError: the judge, or torch's metrics, are not installed.
     """
     began = time.perf_counter()
     names = parse_metrics(tuple(metrics))
     if tile is not None and tile < 16:
         raise UsageError(f"A tile of {tile} pixels is too small.", "Give --tile at least 16.")
+    if judged and (deinterlace or on_damage != "stop"):
+        raise UsageError(
+            "The judge decodes REF itself, and neither deinterlaces nor conceals as vidrestore does.", "Leave out --judge."
+        )
     if judged:
         require_judge()
     threads = threads or min(4, os.cpu_count() or 1)
     with (
         threads_of(threads, torch=bool({"ssim", "ms_ssim"} & set(names))),
-        open_pairs(reference, output, start=start, duration=duration, frame_rate=frame_rate, threads=threads) as pairs,
+        open_pairs(
+            reference,
+            output,
+            start=start,
+            duration=duration,
+            frame_rate=frame_rate,
+            deinterlace=deinterlace,
+            on_damage=on_damage,
+            threads=threads,
+        ) as pairs,
     ):
+        refuse_other_shape(pairs.reference, pairs.output)
         frames = pairs.frames
         every = every or _usual_step(frames or pairs.reference.video.frames)
         measured = FrameMeasures(names, tile)
@@ -208,11 +232,13 @@ def score(
             every=every,
             rows=measured.rows,
             ratios=measured.ratios(),
-            notes=[*measured.notes, *_color_notes(pairs)],
+            notes=[*measured.notes, *_color_notes(pairs), *_rate_notes(pairs), *_source_note(names, judged, *measured.light())],
         )
         if judged:
             _ask_judge(result, pairs, threads)
-    result.summary = {name: _summary(name, result.rows) for name in COLUMNS if any(name in row for row in result.rows)}
+    result.summary = {
+        name: _summary(name, result.rows, result.ratios) for name in COLUMNS if any(name in row for row in result.rows)
+    }
     result.seconds = time.perf_counter() - began
     return result
 
@@ -226,6 +252,32 @@ def _color_notes(pairs: Pairs) -> list[str]:
     if one.hdr:
         return ["Both are HDR: figures are of the coded values (PQ or HLG), and compare with other HDR figures only."]
     return []
+
+
+def _rate_notes(pairs: Pairs) -> Iterator[str]:
+    for media in (pairs.reference, pairs.output):
+        if media.rate_assumed is not None:
+            yield f"{media.path.name}: {media.rate_assumed}"
+
+
+def _source_note(
+    names: Sequence[str], judged: bool, reference: tuple[float, float], output: tuple[float, float]
+) -> Iterator[str]:
+    """Where REF cannot be what OUT was to become, nearness is no merit.
+
+    Args:
+        reference, output: brightness and contrast.
+    """
+    if not judged and not NEARNESS.intersection(names):
+        return
+    (light, contrast), (other_light, other_contrast) = reference, output
+    low, high = sorted((contrast, other_contrast))
+    if abs(light - other_light) > FAR_LIGHT or (high > MUCH_CONTRAST and high > FAR_CONTRAST * low):
+        yield (
+            f"REF and OUT differ much in brightness or contrast (mean luma {light:.0f} and {other_light:.0f}, contrast "
+            f"{contrast:.0f} and {other_contrast:.0f}): if REF is the source and no pristine copy, nearness (PSNR, SSIM, VMAF) "
+            "says how much was changed, not how good it is."
+        )
 
 
 def _usual_step(frames: int | None) -> int:
@@ -263,15 +315,18 @@ def _ask_judge(told: Score, pairs: Pairs, threads: int) -> None:
                 row[name] = values[int(row["frame"])]
 
 
-def _summary(name: str, rows: Sequence[Mapping[str, float]]) -> Summary:
+def _summary(name: str, rows: Sequence[Mapping[str, float]], ratios: Mapping[str, float]) -> Summary:
+    """Of a column; the mean of seams is that of all frames taken together, since one frame tells little of them."""
     numbers = [(int(row["frame"]), row[name]) for row in rows if name in row]
     values = np.array([value for _, value in numbers])
     finite = values[np.isfinite(values)]
+    mean = float(finite.mean()) if len(finite) else math.inf
+    if name == "seams" and math.isfinite(ratio := ratios.get("seams", math.nan)):
+        mean = ratio
     better = COLUMNS[name].better
     badness = {"high": -values, "low": values, "one": np.abs(np.log(np.maximum(values, 1e-6)))}[better]
     at = int(np.argmax(badness))
     told = tuple(float(v) for v in np.percentile(finite, (5, 50, 95))) if len(finite) else (math.inf,) * 3
-    mean = float(finite.mean()) if len(finite) else math.inf
     return Summary(mean, float(values[at]), numbers[at][0], (told[0], told[1], told[2]), int(np.isinf(values).sum()))
 
 

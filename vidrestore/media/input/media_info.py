@@ -93,6 +93,8 @@ class MediaInfo:
     """Where the file is cut short, if its container tells that it is."""
     notices: tuple[str, ...] = ()
     """Sentences a user should read before restoring this file."""
+    rate_assumed: str | None = None
+    """One of `notices`: that nobody has said how many frames there are a second, and what is assumed."""
     address: str = ""
     """What FFmpeg is given to open: `file:PATH`, or an address of a protocol that was asked for."""
     protocols: tuple[str, ...] = ("file",)

@@ -363,4 +363,8 @@ def _alone(media: MediaInfo, frame: Frame, other: MediaInfo) -> MediaError:
 def _lonely(media: MediaInfo, index: int, pts: int, other: MediaInfo, *counts: int) -> MediaError:
     seconds = float(pts * media.video.time_base)
     totals = " ({} pictures against {})".format(*counts) if counts and counts[0] != counts[1] else ""
-    return MediaError(f"Frame {index} of {media.path} ({seconds:.3f} s) has no partner in {other.path}{totals}.", SAME_MOMENTS)
+    assumed = [one.rate_assumed for one in (media, other) if one.rate_assumed is not None]
+    return MediaError(
+        f"Frame {index} of {media.path} ({seconds:.3f} s) has no partner in {other.path}{totals}.",
+        " ".join([*dict.fromkeys(assumed), SAME_MOMENTS]),
+    )

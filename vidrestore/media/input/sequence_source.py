@@ -30,6 +30,7 @@ from vidrestore.types import ColorSpec, Frame, StreamInfo
 __all__ = ["SequenceDecoder", "SequenceInfo", "SequenceSource", "decode_image"]
 
 DEFAULT_RATE = "25"
+ASSUMED = f"The images have no {NAME}"
 _STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 """Damage is an error; for tif it cannot be: there FFmpeg takes every tag that it does not know for damage."""
 
@@ -109,6 +110,7 @@ class SequenceSource:
             duration=video.duration,
             size_bytes=sum(file.stat().st_size for file in listing.files),
             notices=(*listing.notices, *notices, *_remarks(headers)),
+            rate_assumed=next((notice for notice in notices if notice.startswith(ASSUMED)), None),
             limits=limits,
             address=str(address),
             files=listing.files,
@@ -163,7 +165,7 @@ def _times(folder: Path, pictures: int, frame_rate: str | None, limits: LimitsCo
         told = [f"The times of {stated} count; the frame rate {frame_rate} does not."] if frame_rate else []
         return read_timecodes(stated, pictures), told
     rate = parse_rate(frame_rate or DEFAULT_RATE, limits)
-    told = [] if frame_rate else [f"The images have no {NAME}; {DEFAULT_RATE} frames a second are assumed (--rate)."]
+    told = [] if frame_rate else [f"{ASSUMED}; {DEFAULT_RATE} frames a second are assumed (--rate)."]
     return Timecodes(tuple(range(pictures)), 1 / rate, pictures), told
 
 

@@ -111,8 +111,10 @@ class Y4mSource:
         check_picture(self._path, header.width, header.height, self._limits)
         check_rate(self._path, header.rate, self._limits)
         rate = header.rate or parse_rate(frame_rate or DEFAULT_RATE, self._limits)
+        assumed = None
         if header.rate is None and frame_rate is None:
-            notices.append(f"The y4m stream does not say its rate; {DEFAULT_RATE} frames a second are assumed (--rate).")
+            assumed = f"The y4m stream does not say its rate; {DEFAULT_RATE} frames a second are assumed (--rate)."
+            notices.append(assumed)
         frames = self._extent.frames
         video = StreamInfo(
             width=header.width,
@@ -141,6 +143,7 @@ class Y4mSource:
             interlaced=header.interlaced,
             damaged_from=None if cut is None else (cut, float(cut / rate)),
             notices=tuple(notices),
+            rate_assumed=assumed,
             address="pipe:0" if self.live else "",
             live=self.live,
             limits=self._limits,
