@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+import vidrestore
 from tests.cli.desk import write_clip
 from tests.media.conftest import ffmpeg, make_clip
+from tests.media.input.test_deinterlace import fields
 from tests.temporal.shots import drive
 from vidrestore.errors import MediaError, UsageError
 from vidrestore.media.input.pairs import open_pairs
@@ -24,7 +26,7 @@ from vidrestore.metrics.ssim import ssim
 from vidrestore.metrics.steadiness import SteadinessMeter
 from vidrestore.report.score import DEFAULT, METRICS, parse_metrics, score
 
-__all__ = ["ffmpeg", "make_clip"]
+__all__ = ["ffmpeg", "fields", "make_clip"]
 
 Ffmpeg = Callable[..., None]
 FRAMES = 14
@@ -173,3 +175,18 @@ def test_videos_that_do_not_belong_together(pair: tuple[Path, Path], tmp_path: P
     shorter = write_clip(tmp_path / "short.mp4", 13, 192, 176)
     with pytest.raises(MediaError, match=r"Frame 13 of .*in.mkv \(0.433 s\) has no partner"):
         score(pair[0], shorter)
+
+
+def test_fields_of_the_reference(fields: Callable[..., Path], tmp_path: Path) -> None:
+    source = fields("tff")
+    whole = vidrestore.restore(source, tmp_path / "whole.mkv", engines=["identity"], deinterlace=True, encode={"codec": "ffv1"})
+    with pytest.raises(MediaError, match="--deinterlace"):
+        score(source, whole.output, metrics=("psnr",))
+    assert score(source, whole.output, metrics=("psnr",), deinterlace=True).summary["psnr"].percentiles[1] > 40
+    with pytest.raises(UsageError, match="judge decodes REF itself"):
+        score(source, whole.output, judged=True, deinterlace=True)
+
+
+def test_pictures_of_another_shape_are_not_stretched(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="different shape: 192x176 and 176x192"):
+        score(pair[0], write_clip(tmp_path / "upright.mp4", FRAMES, 176, 192))

@@ -177,7 +177,7 @@ def _ratio_lines(score: Score) -> Iterator[str]:
         tile = int(score.ratios["seams_tile"])
         yield (
             f"Tile seams: {ratio:.2f} over all frames, at multiples of {tile} pixels (2 and more: look there; a single frame "
-            "reads up to 4 by chance)."
+            "reads up to 5 by chance)."
         )
     if score.judge:
         yield f"The judge is FFmpeg {score.judge}, which decoded both files itself."
