@@ -8,16 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from vidrestore.metrics.resize import match_size
+from vidrestore.report.letters import font, legible
 
-__all__ = ["BACKGROUND", "best_columns", "common_size", "draw_label", "fit", "font", "side_by_side", "wipe"]
+__all__ = ["BACKGROUND", "best_columns", "common_size", "draw_label", "fit", "side_by_side", "wipe"]
 
 Picture = NDArray[np.uint8]
 
@@ -155,25 +154,13 @@ def gap_of(height: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def font(size: int, text: str = "") -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font, or where `text` has letters that it lacks, the one of many scripts that comes with matplotlib."""
-    if not text.replace("…", "").isascii():
-        found = find_spec("matplotlib")
-        if found is not None and found.origin is not None:
-            many = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-            if many.is_file():
-                return ImageFont.truetype(str(many), size)
-    return ImageFont.load_default(size)
-
-
-@lru_cache(maxsize=64)
 def _plate(text: str, size: int, widest: int) -> NDArray[np.float32]:
     """A name on its plate: (H, W, 2), how much of the picture is covered and how much white is put there, both 0..1."""
+    text = legible(text)
     letters = font(size, text)
     inset = round(size * 0.42)
     while len(text) > 1 and letters.getlength(text) + 2 * inset > widest:
         text = text.removesuffix("…")[:-1].rstrip() + "…" if len(text) > 2 else text[:-1]
-        letters = font(size, text)
     _, top, _, bottom = letters.getbbox("Áj" + text)
     wide, high = math.ceil(letters.getlength(text)) + 2 * inset, math.ceil(bottom - top) + inset
     plate = Image.new("L", (wide, high), 0)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vidrestore.media.output.target import written_whole
+from vidrestore.report.letters import font_file, legible
 from vidrestore.report.score import COLUMNS, Score
 
 __all__ = ["draw_score", "write_csv"]
@@ -33,11 +34,14 @@ def draw_score(score: Score, path: Path) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
 
     panels = [(title, found) for title, names in PANELS if (found := [name for name in names if name in score.summary])]
     figure = Figure(figsize=(WIDTH, PANEL_INCHES * max(1, len(panels)) + 0.9), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"OUT {Path(score.output).name} against REF {Path(score.reference).name}", fontsize=10)
+    title = legible(f"OUT {Path(score.output).name} against REF {Path(score.reference).name}")
+    letters = FontProperties(fname=font_file(title), size=10)
+    figure.suptitle(title, fontproperties=letters, parse_math=False)
     axes: Any = figure.subplots(max(1, len(panels)), 1, squeeze=False, sharex=True)
     for axis, (title, names) in zip(axes[:, 0], panels, strict=False):
         _panel(axis, score, title, names)

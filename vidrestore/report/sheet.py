@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from vidrestore.report.compose import font
+from vidrestore.report.letters import font, legible
 
 __all__ = ["Shown", "draw_sheet", "time_text"]
 
@@ -46,6 +46,7 @@ def draw_sheet(moments: Sequence[Shown], title: str, warning: str = "") -> NDArr
     inner = max(_LEAST_WIDTH, across * (2 * wide + gap) + (across - 1) * 3 * gap)
     size = round(inner * _WORDS)
     margin = size
+    title = legible(title)
     letters = font(size, title + warning)
     lines = [(line, _TEXT) for line in _wrapped(title, letters, inner)]
     lines += [(line, _WARNING) for line in _wrapped(warning, letters, inner)]
