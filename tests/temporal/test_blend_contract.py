@@ -64,18 +64,27 @@ def test_a_faint_thing_in_the_dark_is_not_averaged_away(kind: Kind, contrast: in
 
 
 @both
-def test_a_thin_thing_before_a_still_scene_leaves_no_trail(kind: Kind) -> None:
-    """A pixel wide: the mean of a block hardly shows it. A coarse correction reaches a block further than what it corrects."""
+@pytest.mark.parametrize("level", [60, 90, 150, 240])
+@pytest.mark.parametrize(("darkness", "limit", "share"), [(0, 1, 0.0), (8, 4, 0.001), (3, 5, 0.007), (1, 7, 0.012)])
+@pytest.mark.parametrize("speed", [3, 11])
+def test_a_thin_thing_before_a_still_scene(kind: Kind, darkness: int, limit: int, share: float, level: int, speed: int) -> None:
+    """A pixel wide: the mean of a block hardly shows it. A coarse correction reaches a block further than what it corrects.
+
+    Over a flat dark scene it leaves nothing. Over texture (up to 27 levels at an eighth, 72 at a third) a wire of about its own
+    brightness confuses flow beside it, which costs some levels on few pixels.
+    """
     margin = np.ones((3, 3) if kind is TemporalBlend else (9, 9), np.uint8)
-    scene, shot, masks = texture(192, 256) // 3, [], []
+    scene = texture(192, 256) // darkness if darkness else np.full((192, 256, 3), 12, np.uint8)
+    shot, masks = [], []
     for k in range(9):
         wire = np.zeros(scene.shape[:2], np.uint8)
-        cv2.line(wire, (30 + 11 * k, 0), (60 + 11 * k, 191), 1, 1)
+        cv2.line(wire, (30 + speed * k, 0), (60 + speed * k, 191), 1, 1)
         masks.append(cv2.dilate(wire, margin) > 0)
-        shot.append(np.where(wire[..., None] > 0, 150, scene).astype(np.uint8))
+        shot.append(np.where(wire[..., None] > 0, level, scene).astype(np.uint8))
     for original, result, mask in zip(shot, blend(kind, shot), masks, strict=True):
         apart = np.abs(result.astype(int) - original)[~mask]
-        assert apart.max() <= 4
+        assert apart.max() <= limit
+        assert np.mean(apart > 2) <= share
 
 
 @both
@@ -97,15 +106,11 @@ def test_flicker_of_exposure_is_steadied(kind: Kind) -> None:
 
 
 @both
-@pytest.mark.parametrize(("darkness", "limit"), [(0, 2), (16, 2), (5, 4)])
+@pytest.mark.parametrize(("darkness", "limit"), [(0, 2), (16, 2), (5, 3)])
 @pytest.mark.parametrize("soft", [0.0, 2.0])
 @pytest.mark.parametrize("speed", [3, 9])
 def test_bright_object_leaves_no_trail(kind: Kind, darkness: int, limit: int, soft: float, speed: int) -> None:
-    """2/255 in the dark; beside strong texture (up to 43/255) flow that leaks from the object may shift it by up to 4/255.
-
-    A coarse correction reaches half a block further than what it corrects: 4/255 there, on few pixels.
-    """
-    limit, share = (limit, 0.002) if kind is TemporalBlend else (4, 0.003)
+    """2/255 in the dark; beside stronger texture (up to 43/255) flow that leaks from the object shifts few pixels by 3/255."""
     scene = (texture() // darkness if darkness else np.full((96, 128, 3), 12, np.uint8)).astype(np.float32)
     shot, masks = [], []
     for k in range(10):
@@ -119,7 +124,20 @@ def test_bright_object_leaves_no_trail(kind: Kind, darkness: int, limit: int, so
     for original, result, mask in zip(shot, blend(kind, shot), masks, strict=True):
         difference = np.abs(original.astype(int) - result)[~mask]
         assert difference.max() <= limit
-        assert np.mean(difference > 2) <= share
+        assert np.mean(difference > 2) <= 0.001
+
+
+@both
+@pytest.mark.parametrize("amount", [3.0, 6.0])
+def test_a_limit_holds_for_light_and_colour_and_noise_is_averaged_all_the_same(kind: Kind, amount: float) -> None:
+    """As where maps were steadied before: what blending of pictures changes of a place is 2 levels at most."""
+    clean = texture(192, 256)
+    shot = [np.clip(clean + amount * (-1.0) ** k, 0, 255).astype(np.uint8) for k in range(7)]
+    limited = pictures(kind(None, 2.0).process(frames(shot)))
+    assert max(np.abs(a.astype(int) - b).max() for a, b in zip(limited, shot, strict=True)) == 2
+    assert max(np.abs(a.astype(int) - b).max() for a, b in zip(blend(kind, shot), shot, strict=True)) > 2
+    grainy = noisy([clean] * 8)
+    assert temporal_noise(pictures(kind(None, 2.0).process(frames(grainy)))) <= 0.5 * temporal_noise(grainy)
 
 
 @both

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from vidrestore.config import TASK_BLENDING, TemporalConfig
 from vidrestore.temporal.blend import TemporalBlend
 from vidrestore.temporal.coarse import CoarseBlend
-from vidrestore.temporal.method import make_blend, ways_of
+from vidrestore.temporal.method import LIMIT, make_blend, ways_of
 
 AUTO = TemporalConfig()
 
@@ -22,6 +24,13 @@ def test_the_stage_is_what_the_ways_say() -> None:
     assert isinstance(make_blend(TemporalConfig(method="coarse"), ["best"]), CoarseBlend)
     assert isinstance(make_blend(AUTO, ["best"]), TemporalBlend)
     assert make_blend(TemporalConfig(method="maps"), ["fast"]) is None
+
+
+@pytest.mark.parametrize("tier", ["fast", "best"])
+def test_where_maps_are_steadied_pictures_are_changed_little(tier: str) -> None:
+    alone, behind = make_blend(AUTO, [tier]), make_blend(AUTO, [tier], maps=True)
+    assert alone is not None and behind is not None
+    assert (alone.limit, behind.limit) == (None, LIMIT)
 
 
 def test_strength_and_detail_follow_the_tasks() -> None:

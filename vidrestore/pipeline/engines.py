@@ -99,10 +99,11 @@ def engine_stage(
 
 def stages_after(config: RunConfig, engine: FusedEngine) -> list[Stage]:
     """The stages behind the engines: blending, which keeps off what is protected."""
-    if not _ways(config, engine).pictures:
+    ways, cards = _ways(config, engine), _restoring(engine.cards)
+    if not ways.pictures:
         return []
-    cards = _restoring(engine.cards)
-    blend: Stage | None = make_blend(config.temporal, [card.tier for card in cards], [card.task for card in cards])
+    tiers, tasks = [card.tier for card in cards], [card.task for card in cards]
+    blend: Stage | None = make_blend(config.temporal, tiers, tasks, ways.maps)
     if blend is None:
         return []
     if not config.protect:

@@ -36,6 +36,10 @@ DETAIL = (5, 5)
 """What a mean over this window takes away is fine detail."""
 STILL, MOVING = 0.5, 1.5
 """Pixels a frame: below the first a place counts as still (the flow of pure noise), from the second on as moving."""
+SPARSE = 4
+"""Every so many pixels across and down say how large noise is."""
+NOISE_REACH, LEAST = 6.0, 2.0
+"""Medians of the fine change beyond which it is no noise (four standard deviations), and levels that are allowed in any case."""
 NOISE_CAP = 24
 """Levels of the median fine difference that are taken for noise at most."""
 
@@ -64,8 +68,8 @@ class _Entry:
 class TemporalBlend(WindowBlend[_Entry]):
     """Blending at full size: noise, fine detail and what flickers are averaged over the window. See WindowBlend."""
 
-    def __init__(self, config: TemporalConfig | None = None) -> None:
-        super().__init__(config)
+    def __init__(self, config: TemporalConfig | None = None, limit: float | None = None) -> None:
+        super().__init__(config, limit)
         self._motion = MotionEstimator()
         self._caution = caution()
         self._weights = _weight_table(self.strength, self.config.tolerance)
@@ -101,24 +105,38 @@ class TemporalBlend(WindowBlend[_Entry]):
             cv2.accumulate(weight, weights)
             cv2.accumulateProduct(warped, _as_channels(weight, warped), total)
         mean = cv2.divide(total, _as_channels(weights, total))
-        if self.detail < 1:
-            self._keep_detail(mean, entry.picture, [side[0][1] for side in sides if side])
+        self._hold_back(mean, entry.picture, [side[0][1] for side in sides if side])
         return entry.frame.with_data(_from_picture(mean, entry.frame.data))
 
-    def _keep_detail(self, mean: np.ndarray, picture: np.ndarray, motions: list[Motion]) -> None:
-        """Give `mean` back, in place, part of the fine detail it lost against `picture` where the picture moves.
+    def _hold_back(self, mean: np.ndarray, picture: np.ndarray, motions: list[Motion]) -> None:
+        """Give `mean` back, in place, part of what it lost against `picture`.
 
-        Resampling at fractions of a pixel and small errors of the flow blur the finest detail; where nothing moves there
-        is neither, and detail is averaged like the rest.
+        Of fine detail, a share where the picture moves: resampling at fractions of a pixel and small errors of the flow blur the
+        finest; where nothing moves there is neither, and detail is averaged like the rest. And whatever noise is too small for:
+        that is a thin thing that passes. Of light and colour, what goes beyond `limit`.
         """
         height, width = picture.shape[:2]
         lost = cv2.subtract(picture, mean, dtype=cv2.CV_32F)
-        lost = cv2.subtract(lost, cv2.blur(lost, DETAIL))
-        pixels = width / motions[0].flow.shape[1]
-        speed = np.max([np.hypot(motion.flow[..., 0], motion.flow[..., 1]) for motion in motions], axis=0) * pixels
-        moving = np.clip((speed - STILL) / (MOVING - STILL), 0.0, 1.0) * (1.0 - self.detail)
-        share = cv2.resize(moving.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-        cv2.add(mean, cv2.multiply(lost, _as_channels(share, lost)), dst=mean)
+        soft = cv2.blur(lost, DETAIL)
+        fine = cv2.subtract(lost, soft)
+        if self.detail < 1:
+            pixels = width / motions[0].flow.shape[1]
+            speed = np.max([np.hypot(motion.flow[..., 0], motion.flow[..., 1]) for motion in motions], axis=0) * pixels
+            share = 1.0 - np.clip((speed - STILL) / (MOVING - STILL), 0.0, 1.0) * (1.0 - self.detail)
+            share = cv2.resize(share.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+            fine = cv2.multiply(fine, _as_channels(share, fine))
+        unit = 1.0 if picture.dtype == np.uint8 else 257.0
+        most = max(NOISE_REACH * float(np.median(np.abs(fine[::SPARSE, ::SPARSE]))), LEAST * unit)
+        np.clip(fine, -most, most, out=fine)
+        if self.limit is not None:
+            np.clip(soft, -self.limit * unit, self.limit * unit, out=soft)
+            most = max(most, self.limit * unit)
+        less, more = np.minimum(lost, 0.0), np.maximum(lost, 0.0)  # what is beside a strong change is not drawn into it
+        if self.limit is not None:
+            np.maximum(less, -most, out=less)
+            np.minimum(more, most, out=more)
+        lost = np.clip(cv2.add(fine, soft), less, more, out=lost)
+        cv2.subtract(picture, lost, dst=mean, dtype=cv2.CV_32F)
 
     def _weigh(self, entry: _Entry, neighbour: _Entry, motion: Motion) -> tuple[np.ndarray, np.ndarray]:
         """The neighbour brought into place (as `picture`) and its weight, (H, W) of the same dtype, whole numbers 0..ONE."""

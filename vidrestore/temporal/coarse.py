@@ -79,8 +79,8 @@ class _Entry:
 class CoarseBlend(WindowBlend[_Entry]):
     """Blending at a quarter of the size; see WindowBlend. The kernels and OpenCV's calls are small: one OpenCV thread is best."""
 
-    def __init__(self, config: TemporalConfig | None = None) -> None:
-        super().__init__(config)
+    def __init__(self, config: TemporalConfig | None = None, limit: float | None = None) -> None:
+        super().__init__(config, limit)
         self._flow = FlowEstimator("fast")
         self._caution = caution()
         self._table = weight_table(self.strength, self.config.tolerance)
@@ -129,6 +129,8 @@ class CoarseBlend(WindowBlend[_Entry]):
             soft = cv2.blur(total, DETAIL).reshape(small.shape)
             steady.calm_detail(total, soft, nearest.flow, side, STILL, MOVING, DETAIL_SHARE * self.detail)
         out = np.empty_like(entry.picture)
+        if self.limit is not None:
+            np.clip(total, -self.limit, self.limit, out=total)
         self._correct(entry, neighbours, total, out)
         return entry.frame.with_data(to_kind(out, entry.frame.data))
 
@@ -150,6 +152,8 @@ class CoarseBlend(WindowBlend[_Entry]):
         weights, means = weights[: len(others)], means[: len(others)]
         # Of what the correction does to a block, the part that pixels in place account for is done in place: it is not enlarged.
         lift = change / (1.0 + weights.sum(axis=0))[..., None]
+        if self.limit is not None:
+            np.clip(lift, -self.limit, self.limit, out=lift)
         thresholds = [
             unit * _threshold(entry.picture, other, mean, weight, side, unit)
             for other, mean, weight in zip(others, means, weights, strict=True)

@@ -37,8 +37,8 @@ AROUND = np.ones((5, 5), np.uint8)
 DARK, LIGHT = 12.0, 24.0
 """Levels of the source, 0..255: below the first nobody can tell from it whether maps differ for a reason, and each frame keeps
 its own; from the second on they are steadied entirely. What is beside something bright counts as dark too (`SHADE`)."""
-SHADE = np.ones((7, 7), np.uint8)
-"""Pixels of the grid within which the darkest counts."""
+SHADE = np.ones((9, 9), np.uint8)
+"""Pixels of the grid within which the darkest counts: so far inside a bright thing that none of its maps reaches out of it."""
 
 
 class Observation(Protocol):

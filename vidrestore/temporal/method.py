@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from vidrestore.config import TemporalConfig
 from vidrestore.temporal.window import WindowBlend
 
-__all__ = ["Ways", "make_blend", "ways_of"]
+__all__ = ["LIMIT", "Ways", "make_blend", "ways_of"]
 
 
 class Ways(NamedTuple):
@@ -34,8 +34,20 @@ def ways_of(config: TemporalConfig, tiers: Iterable[str]) -> Ways:
     return Ways("maps" in parts, "".join(part for part in parts if part != "maps"))
 
 
-def make_blend(config: TemporalConfig, tiers: Iterable[str], tasks: Iterable[str] = ()) -> WindowBlend[Any] | None:
-    """The stage that blends pictures as `ways_of` and the tasks say; None: there is none."""
+LIMIT = 2.0
+"""Levels of light and colour that are left to the blending of pictures where maps were steadied: no trail is stronger."""
+
+
+def make_blend(
+    config: TemporalConfig, tiers: Iterable[str], tasks: Iterable[str] = (), maps: bool = False
+) -> WindowBlend[Any] | None:
+    """The stage that blends pictures as `ways_of` and the tasks say; None: there is none.
+
+    Args:
+        config, tiers: see `ways_of`.
+        tasks: of the engines that restore something.
+        maps: whether maps were steadied, so that little is left to do to light and colour.
+    """
     pictures = ways_of(config, tiers).pictures
     if not pictures:
         return None
@@ -43,7 +55,7 @@ def make_blend(config: TemporalConfig, tiers: Iterable[str], tasks: Iterable[str
     if pictures == "coarse":
         from vidrestore.temporal.coarse import CoarseBlend  # loads compiled kernels, which full blending does without
 
-        return CoarseBlend(config)
+        return CoarseBlend(config, LIMIT if maps else None)
     from vidrestore.temporal.blend import TemporalBlend
 
-    return TemporalBlend(config)
+    return TemporalBlend(config, LIMIT if maps else None)

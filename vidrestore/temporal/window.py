@@ -146,10 +146,12 @@ class WindowBlend(SlidingWindow[Frame, F, Frame]):
 
     Args:
         config: the settings; what they leave to the tasks should be settled (`TemporalConfig.for_tasks`).
+        limit: 8-bit levels by which light and colour of a place are changed at most, and noise beside; None: as far as it goes.
     """
 
-    def __init__(self, config: TemporalConfig | None = None) -> None:
+    def __init__(self, config: TemporalConfig | None = None, limit: float | None = None) -> None:
         super().__init__((config or TemporalConfig()).for_tasks(()))
+        self.limit = limit
         assert self.config.strength is not None and self.config.detail is not None
         self.strength: float = self.config.strength
         self.detail: float = self.config.detail
