@@ -155,6 +155,7 @@ def test_refusals(desk: Desk) -> None:
         ((desk.source, "-"), 2, "pipe"),
         ((desk.source, other, "--frame", "0.1", "--wipe"), 2, "a line that stands"),
         ((desk.source, other, "--frame", "0.1"), 2, "no extension that can be written"),
+        ((desk.source, other, "--wipe", "-1"), 2, "The line of a wipe cannot stand at -1."),
     ):
         result = desk.run("compare", *arguments, "-o", out)
         assert result.exit_code == code, (arguments, result.stderr)
@@ -164,3 +165,28 @@ def test_refusals(desk: Desk) -> None:
     result = desk.run("compare", other, desk.source, "-o", desk.source, "--overwrite")
     assert result.exit_code == 2 and desk.source.read_bytes() == source
     assert sorted(entry.name for entry in desk.folder.iterdir()) == before
+
+
+def test_a_moment_that_is_not_there(desk: Desk) -> None:
+    shorter = write_clip(desk.folder / "shorter.mp4", 6)
+    out = desk.folder / "out" / "a.png"
+    for arguments, told in (
+        (("--frame", "5"), "The moment 5 s lies after the end of source.mp4 (0.40 s)."),
+        (("--frame", "0.3"), "The moment 0.3 s lies after the end of shorter.mp4 (0.20 s)."),
+        (("--frame", "0.15", "--duration", "0.1"), "The moment 0.15 s lies outside the part asked for, 0 s to 0.1 s."),
+        (("--frame", "0.05", "--start", "0.1"), "outside the part asked for, 0.1 s to the end."),
+    ):
+        result = desk.run("compare", desk.source, shorter, "-o", out, *arguments)
+        assert result.exit_code == 2 and told in result.stderr, result.stderr
+        assert not out.exists()
+    assert desk.run("compare", desk.source, shorter, "-o", out, "--frame", "0.05", "--duration", "0.1").exit_code == 0
+
+
+def test_words_of_one_and_of_many(desk: Desk) -> None:
+    one = write_clip(desk.folder / "one.mp4", 1)
+    made = desk.run("compare", *[desk.source] * 3, one, "-o", desk.folder / "out" / "a.mp4")
+    assert made.exit_code == 0, made.stderr
+    assert "all are shown from their first pictures on, as long as all last" in made.stderr
+    assert "a.mp4: 1 frame, " in made.stdout
+    run = desk.restore(source=one)
+    assert run.exit_code == 0 and "restored.mp4: 1 frame in" in run.stdout and ", 1 frame |" in run.stdout, run.stdout

@@ -95,6 +95,24 @@ def test_super_resolution_is_shown_at_full_size(desk: Desk) -> None:
     result = desk.run("preview", desk.source, "--engine", "tiny", "--engines-dir", engines, "--moments", "1")
     assert result.exit_code == 0, result.stderr
     assert sheet_of(desk.folder / "source_preview.png").shape[1] >= 2 * 2 * WIDTH
+    few = desk.run("preview", desk.source, "--engine", "identity", "--moments", "20", "--overwrite")
+    assert "Note: 12 moments of the 20 asked for: there are only 12 frames." in few.stderr
+
+
+def test_a_detail_says_where_it_is() -> None:
+    picture = np.zeros((90, 90, 3), np.uint8)
+    assert [module._part_of(picture, *at) for at in ((5, 5), (45, 45), (80, 45), (45, 80))] == [
+        *("top left", "middle", "bottom", "right")
+    ]
+
+
+@pytest.mark.parametrize(("count", "across"), [(8, 1), (9, 2), (24, 3), (60, 4)])
+def test_many_moments_stand_in_columns(count: int, across: int) -> None:
+    panel = np.full((36, 64, 3), 200, np.uint8)
+    sheet = draw_sheet([Shown(float(n), panel, panel) for n in range(count)], "title")
+    assert sheet.shape[1] >= across * 2 * 64 and -(-count // across) * 36 < sheet.shape[0] < -(-count // across) * 36 + 1400
+    lit = (sheet == 200).all(axis=-1).sum()
+    assert lit >= 2 * count * 36 * 64, "all are there"
 
 
 def test_black_moments_are_passed_over(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import vidrestore
 from tests.report.movies import FRAMES, decoded, movie_pictures, restored, write_movie
 from vidrestore.config import settle
+from vidrestore.errors import InterruptedJob
 from vidrestore.media.input.pairs import Pairs
 from vidrestore.metrics.steadiness import SteadinessMeter
 from vidrestore.pipeline import scoring
@@ -160,3 +162,19 @@ def test_a_line_of_few_moments_is_told_as_a_sample() -> None:
     assert steadiness_words(few).startswith("Steadiness: in a sample of 1 moment the picture flickers less: 0.50x")
     assert "sample" not in steadiness_words({**few, "moments": 3})
     assert steadiness_words({**few, "enlarged": True}).endswith("an enlargement that stays soft measures lower.")
+
+
+def test_frames_that_are_kept_are_not_estimated(movie: Path, tmp_path: Path) -> None:
+    config = settle({"engines": ("identity",), "segment_frames": 12})
+    seen: list[int] = []
+    with Job(movie, tmp_path / "a.mp4", config) as job, pytest.raises(InterruptedJob, match="are restored and kept"):
+        assert "restored earlier" not in job.plan().line()
+        job.run(lambda step: seen.append(step.frames), stopping=lambda: bool(seen) and seen[-1] > 12)
+    with Job(movie, tmp_path / "a.mp4", config) as job:
+        plan = job.plan()
+        assert plan.frames == FRAMES and 0 < plan.kept_frames < FRAMES and plan.kept_frames % 12 == 0
+        assert f"({plan.kept_frames} frames were restored earlier; estimated from" in plan.line()
+        left = (FRAMES - plan.kept_frames) / plan.workers
+        assert plan.estimated_seconds == pytest.approx((plan.estimated_frame_seconds or 0) * left)
+        every = replace(plan, kept_frames=FRAMES, estimated_seconds=0.0).line()
+        assert "time to join and check only (all frames were restored earlier)" in every and "about 0 s" not in every

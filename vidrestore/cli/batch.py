@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vidrestore.cli.reports import table
+from vidrestore.media.proof.findings import counted
 
 if TYPE_CHECKING:
     from vidrestore.pipeline.batch.rows import BatchProgress, BatchResult, Row, State
@@ -66,7 +67,9 @@ class Screen:
                 self._warn("".join(traceback.format_exception(row.error)))
         elif row.state == "done" and row.result is not None:
             speed = f"{row.result.fps:.2f} frames a second"
-            self._say(f"{place}: {row.frames} frames in {clock(row.seconds)} ({speed}). {row.result.verification_line}")
+            self._say(
+                f"{place}: {counted(row.frames, 'frame')} in {clock(row.seconds)} ({speed}). {row.result.verification_line}"
+            )
             if row.result.steadiness_line:
                 self._say(f"{row.item.name}: {row.result.steadiness_line}")
             for line in damage_lines(row.result.damage):
@@ -112,7 +115,7 @@ class Bars:
             elif number in self._files:
                 self._files.pop(number)[1].close()
         share = progress.work / progress.work_total if progress.work_total else 0.0
-        parts = [f"{progress.ended} of {count_of(len(progress.rows))}", left_words(progress)]
+        parts = [f"{progress.ended} of {counted(len(progress.rows), 'file')}", left_words(progress)]
         self._all.set_description_str(", ".join(part for part in parts if part), refresh=False)
         self._all.n = min(1.0, share)
         self._all.refresh()
@@ -157,11 +160,10 @@ def overall_line(progress: BatchProgress) -> str:
     to_do = [row for row in progress.rows if row.state in ("waiting", "working", "done")]
     frames = sum(row.total or 0 for row in to_do)
     unknown = any(row.total is None for row in to_do)
-    about = f"at least {frames}" if unknown else f"about {frames}"
-    parts = [f"{len(to_do)} to restore ({about} frames)"]
+    parts = [f"{len(to_do)} to restore ({'at least' if unknown else 'about'} {counted(frames, 'frame')})"]
     parts += [f"{states.count('done already')} done already"] if "done already" in states else []
     parts += [f"{states.count('failed')} that cannot be"] if "failed" in states else []
-    return f"{count_of(len(states))}: {', '.join(parts)}"
+    return f"{counted(len(states), 'file')}: {', '.join(parts)}"
 
 
 def left_words(progress: BatchProgress) -> str:
@@ -171,10 +173,6 @@ def left_words(progress: BatchProgress) -> str:
     if progress.stopping:
         return "stopping"
     return "" if progress.seconds_left is None else f"{clock(progress.seconds_left)} left"
-
-
-def count_of(files: int) -> str:
-    return f"{files} file" if files == 1 else f"{files} files"
 
 
 def summary(result: BatchResult, planned: bool = False) -> str:
@@ -199,4 +197,4 @@ def summary(result: BatchResult, planned: bool = False) -> str:
     states: tuple[State, ...] = ("waiting", "done", "done already", "failed", "stopped")
     told = ", ".join(f"{result.count(state)} {words.get(state, state)}" for state in states if result.count(state))
     cells = table(("file", "state", "frames", "time", "reason"), rows)
-    return f"{cells}\n{count_of(len(rows))} in {clock(result.seconds)}: {told}"
+    return f"{cells}\n{counted(len(rows), 'file')} in {clock(result.seconds)}: {told}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,9 +15,11 @@ from vidrestore.cli.progress import frames_bar
 from vidrestore.cli.run import words
 from vidrestore.cli.values import TIME
 from vidrestore.config import Codec
+from vidrestore.errors import UsageError
 
 CODECS = get_args(Codec)
 TRAVELS = "travel"
+PLACES = "Give a place from 0 (left) to 1 (right)."
 
 
 class Place(click.ParamType):
@@ -32,7 +36,17 @@ class Place(click.ParamType):
             self.fail(f"{value!r} is no place from 0 to 1. For a line that travels write --wipe behind the videos.", param, ctx)
 
 
-@click.command("compare")
+class Compare(click.Command):
+    """Says of `--wipe -1` what is wrong with it: for the parser -1 is an option, since --wipe needs no value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for former, word in pairwise(args):
+            if former == "--wipe" and re.fullmatch(r"-[.\d]+", word):
+                raise UsageError(f"The line of a wipe cannot stand at {word}.", PLACES)
+        return super().parse_args(ctx, args)
+
+
+@click.command("compare", cls=Compare)
 @click.argument("videos", metavar="A B [C ...]", nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT", help="[default: B_compare.mp4, beside the last]")
 @click.option(
@@ -68,6 +82,7 @@ def command(videos: tuple[str, ...], output: Path | None, moment: float | None, 
     Smaller ones are enlarged (bicubic) to the largest. OUT has the times and the sound of A.
     """
     from vidrestore.config import EncodeConfig
+    from vidrestore.media.proof.findings import counted
     from vidrestore.report.compare import Wanted, compare, compare_still, default_name
 
     if moment is not None and options["slow"] != 1:
@@ -98,5 +113,5 @@ def command(videos: tuple[str, ...], output: Path | None, moment: float | None, 
     for notice in made.notices:
         click.secho(f"Note: {notice}", err=True, fg="yellow")
     if not options["quiet"]:
-        what = "1 picture" if moment is not None else f"{made.frames} frames"
+        what = "1 picture" if moment is not None else counted(made.frames, "frame")
         click.echo(f"{made.output}: {what}, {made.width}x{made.height}")

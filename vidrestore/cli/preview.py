@@ -32,6 +32,7 @@ def command(source: str, output: Path | None, moments: int, **options: Any) -> N
     config = settle(overrides(options), preset=options["preset"], config=options["config"])
     if not config.engines:
         raise click.UsageError(f"No engine was asked for: give {CHOICES}.")
+    from vidrestore.media.proof.findings import counted
     from vidrestore.pipeline.plan import clock
     from vidrestore.report.preview import default_sheet, preview
 
@@ -47,13 +48,12 @@ def command(source: str, output: Path | None, moments: int, **options: Any) -> N
             progress=progress,
         )
     if not options["quiet"]:
-        count = f"{len(made.seconds)} moment{'' if len(made.seconds) == 1 else 's'}"
-        click.echo(f"{made.output}: {count} of {source}, {made.description}")
-        whole = made.estimated_seconds
+        click.echo(f"{made.output}: {counted(len(made.seconds), 'moment')} of {source}, {made.description}")
+        whole, frames = made.estimated_seconds, counted(made.frames or 0, "frame")
         click.echo(
             "How long the run will take is not known: IN does not say how long it is."
             if whole is None
-            else f"The run: {made.frames} frames, about {clock(whole)} with one worker (estimated, without encoding)."
+            else f"The run: {frames}, about {clock(whole)} with one worker (estimated, without encoding)."
         )
     for notice in made.notices:
         click.secho(f"Note: {notice}", err=True, fg="yellow")

@@ -42,10 +42,12 @@ def plain(value: Any) -> Any:
 
 def describe(media: MediaInfo) -> str:
     """Tables for people."""
+    from vidrestore.media.proof.findings import counted
+
     video, color = media.video, media.video.color
     rate = "unknown rate" if video.frame_rate is None else f"{float(video.frame_rate):.3f} fps on average"
     length = "unknown duration" if media.duration is None else f"{media.duration:.3f} s"
-    frames = "an unknown number of frames" if video.frames is None else f"{video.frames} frames"
+    frames = "an unknown number of frames" if video.frames is None else counted(video.frames, "frame")
     range_name = "full" if color.full_range else "limited"
     tags = "untagged" if color.tagged_matrix is None else f"tagged {color.tagged_matrix}"
     lines = [

@@ -52,6 +52,7 @@ def frames_bar(of: str = "frames") -> Iterator[Callable[[int, int | None], None]
 @contextmanager
 def progress_lines(every: float = 60.0) -> Iterator[Callable[[Progress], None]]:
     """A line a minute on stderr, for logs: long jobs are not run in a terminal."""
+    from vidrestore.media.proof.findings import counted
     from vidrestore.pipeline.plan import clock
 
     last = time.monotonic()
@@ -61,11 +62,10 @@ def progress_lines(every: float = 60.0) -> Iterator[Callable[[Progress], None]]:
         if time.monotonic() - last < every:
             return
         last = time.monotonic()
-        of = left = ""
+        left = ""
         if progress.total is not None:
-            of = f" of {progress.total}"
             left = f", about {clock((progress.total - progress.frames) / progress.fps)} left" if progress.fps else ""
-        click.echo(f"{progress.frames}{of} frames, {progress.fps:.2f} frames a second{left}", err=True)
+        click.echo(f"{counted(progress.frames, 'frame', of=progress.total)}, {progress.fps:.2f} frames a second{left}", err=True)
 
     yield step
 

@@ -138,7 +138,8 @@ def run_one(source: str, output: str, config: RunConfig, json_file: str | None, 
 def run_batch(sources: tuple[str, ...], output: str, config: RunConfig, json_file: str | None, options: dict[str, Any]) -> int:
     """Many jobs; returns the exit code."""
     from vidrestore.cli import tell
-    from vidrestore.cli.batch import Screen, count_of, summary
+    from vidrestore.cli.batch import Screen, summary
+    from vidrestore.media.proof.findings import counted
     from vidrestore.pipeline.batch.batch import Batch
     from vidrestore.pipeline.batch.gather import gather
     from vidrestore.pipeline.batch.record import place_of
@@ -177,8 +178,7 @@ def run_batch(sources: tuple[str, ...], output: str, config: RunConfig, json_fil
     if not quiet or options["dry_run"]:
         click.echo(summary(result, planned=options["dry_run"]), err=to_stderr)
         if pages is not None and not options["dry_run"]:
-            what = "1 page" if pages.written == 1 else f"{pages.written or 'no'} pages"
-            click.echo(f"Reports: {what} written to {options['report'].rstrip('/')}/", err=to_stderr)
+            click.echo(f"Reports: {counted(pages.written, 'page')} written to {options['report'].rstrip('/')}/", err=to_stderr)
     for notice in result.notices:
         click.secho(f"Note: {notice}", err=True, fg="yellow")
     code = result.exit_code
@@ -187,7 +187,7 @@ def run_batch(sources: tuple[str, ...], output: str, config: RunConfig, json_fil
     elif code == ReportError.exit_code:
         tell("All are done and verified, but not every report could be made; the reasons are above.", code)
     elif code:
-        tell(f"{result.count('failed')} of {count_of(len(items))} failed; the reasons are above.", code)
+        tell(f"{result.count('failed')} of {counted(len(items), 'file')} failed; the reasons are above.", code)
     if result.abandoned:
         # A thread is still in a decoder or an engine; waiting for it is what the second Ctrl-C was against. What is on the
         # disk is whole at any moment.
@@ -283,11 +283,12 @@ def report(result: Result, quiet: bool, to_stderr: bool = False, told: Sequence[
     Args:
         told: notices that were said already.
     """
+    from vidrestore.media.proof.findings import counted
     from vidrestore.pipeline.plan import clock
 
     if not quiet:
         speed = f" ({result.fps:.2f} frames a second)" if result.fps else ""
-        click.echo(f"{result.output}: {result.frames} frames in {clock(result.seconds)}{speed}", err=to_stderr)
+        click.echo(f"{result.output}: {counted(result.frames, 'frame')} in {clock(result.seconds)}{speed}", err=to_stderr)
         click.echo(result.verification_line, err=to_stderr)
         if result.steadiness_line:
             click.echo(result.steadiness_line, err=to_stderr)

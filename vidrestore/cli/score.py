@@ -133,15 +133,16 @@ def check_targets(
 
 def score_text(score: Score) -> str:
     """The result for people."""
+    from vidrestore.media.proof.findings import counted
     from vidrestore.report.score import COLUMNS
 
     width, height = score.size
     part = "" if score.every == 1 else f", one frame in {score.every}"
-    total = "" if score.frames is None else f" of {score.frames}"
+    measured = counted(len(score.rows), "frame", of=score.frames)
     lines = [
         f"REF {score.reference}",
         f"OUT {score.output}",
-        f"{len(score.rows)}{total} frames measured{part}, at {width}x{height}, in {score.seconds:.1f} s",
+        f"{measured} measured{part}, at {width}x{height}, in {score.seconds:.1f} s",
         "",
     ]
     rows = []

@@ -15,11 +15,13 @@ import torch
 from vidrestore.buffer import RingBuffer
 from vidrestore.config import RunConfig
 from vidrestore.errors import EmptyVideoError, InterruptedJob, OutputExistsError
+from vidrestore.media.proof.findings import counted
 from vidrestore.pipeline.engines import EngineShelf, blends
 from vidrestore.pipeline.faults import memory_guard
 from vidrestore.pipeline.interrupts import Interrupts
-from vidrestore.pipeline.journal.folder import work_bytes
+from vidrestore.pipeline.journal.folder import job_folder, work_bytes
 from vidrestore.pipeline.journal.journal import has_finished_output, sweep
+from vidrestore.pipeline.journal.states import kept_frames
 from vidrestore.pipeline.machine import peak_memory, versions
 from vidrestore.pipeline.outcome import Outcome
 from vidrestore.pipeline.pace import Pace
@@ -179,6 +181,8 @@ class Job:
         free = check_space(self.output, needed)
         self._workers = self._count_workers(job, segments) if resumable and counted else 1
         seconds, basis = self._measure(job)
+        kept_before = kept_frames(job_folder(self.output)) if resumable and not self._fresh else 0
+        left = None if frames is None else max(0, frames - kept_before)
         return Plan(
             source=self.source,
             output=self.output,
@@ -209,12 +213,13 @@ class Job:
             pixel_format=sink.pixel_format,
             bit_depth=sink.bit_depth,
             estimated_frame_seconds=seconds,
-            estimated_seconds=None if frames is None or seconds is None else seconds * frames / self._workers,
+            estimated_seconds=None if left is None or seconds is None else seconds * left / self._workers,
             estimate_basis=basis,
             estimated_bytes=size,
             free_bytes=free,
             notices=sink.notices,
             settings=config.model_dump(mode="json"),
+            kept_frames=kept_before,
         )
 
     def _count_workers(self, job: Prepared, segments: int | None) -> int:
@@ -326,8 +331,7 @@ class Job:
         try:
             return run_single_pass(self._prepared, interrupts, count)
         except KeyboardInterrupt:
-            of = "" if frames is None else f" of {frames}"
-            raise InterruptedJob(f"Stopped after {done}{of} frames; nothing was left behind.") from None
+            raise InterruptedJob(f"Stopped after {counted(done, 'frame', of=frames)}; nothing was left behind.") from None
 
     def _result(self, plan: Plan, outcome: Outcome, score: JobScore, pace: Pace, seconds: float) -> Result:
         assert self._prepared is not None

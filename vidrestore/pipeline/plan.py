@@ -9,6 +9,7 @@ from typing import Any
 
 from vidrestore.config import DEFAULT_CRF
 from vidrestore.errors import DiskFullError
+from vidrestore.media.proof.findings import counted, were
 from vidrestore.types import StreamInfo
 
 __all__ = [
@@ -91,6 +92,7 @@ class Plan:
     estimated_frame_seconds: float | None
     """Seconds for one frame in engines and blending, measured on the first batch; None for a pipe."""
     estimated_seconds: float | None
+    """For the frames that are not kept already."""
     estimate_basis: str
     estimated_bytes: int | None
     """Size of the output, by a rule of thumb."""
@@ -99,6 +101,8 @@ class Plan:
     notices: tuple[str, ...]
     """What a user should know of the output before the work."""
     settings: dict[str, Any]
+    kept_frames: int = 0
+    """That an earlier run of this output has kept; if its input or settings were others, the run does not go on from them."""
 
     @property
     def generative(self) -> bool:
@@ -125,15 +129,20 @@ class Plan:
         if (self.output_width, self.output_height) != (self.width, self.height):
             size += f" -> {self.output_width}x{self.output_height}"
         about = "" if self.counted else "about "
-        frames = "an unknown number of frames" if self.frames is None else f"{about}{self.frames} frames"
+        frames = "an unknown number of frames" if self.frames is None else f"{about}{counted(self.frames, 'frame')}"
         seconds = "unknown" if self.estimated_seconds is None else f"about {clock(self.estimated_seconds)}"
+        basis = self.estimate_basis
+        if self.kept_frames:
+            basis = f"{counted(self.kept_frames, 'frame')} {were(self.kept_frames)} restored earlier; {basis}"
+        if self.frames is not None and self.kept_frames >= self.frames > 0:
+            seconds, basis = "to join and check only", "all frames were restored earlier"
         disk = "unknown" if self.estimated_bytes is None else f"about {size_text(self.estimated_bytes)}"
         workers = f"{self.workers} workers of " if self.workers > 1 else ""
         tiers = f", {' and '.join(self.tiers)} tier" if self.tiers else ""
         free = "" if self.free_bytes is None else f" | disk {disk} of {size_text(self.free_bytes)} free"
         return (
             f"{size}, {frames} | {self.description}{tiers}, {workers}{self.threads_said} | {self.codec} {self.pixel_format}"
-            f" | time {seconds} ({self.estimate_basis}){free}"
+            f" | time {seconds} ({basis}){free}"
         )
 
 

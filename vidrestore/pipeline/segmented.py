@@ -24,6 +24,7 @@ from vidrestore.errors import (
 )
 from vidrestore.media.output.join import join, segment_origin
 from vidrestore.media.output.sink import check_sink
+from vidrestore.media.proof.findings import counted
 from vidrestore.media.proof.verify import VerifyReport
 from vidrestore.pipeline.engines import EngineShelf, card_digest, halo_of
 from vidrestore.pipeline.interrupts import Interrupts
@@ -166,8 +167,10 @@ class SegmentedRun:
         if self._total is None:
             self._total = journal.facts.get("frames")
         if self._resumed:
-            of = "" if self._total is None else f" of {self._total}"
-            self._notices.append(f"{self._resumed}{of} frames were restored by an earlier run and are kept.")
+            kept = counted(self._resumed, "frame", of=self._total)
+            one = self._resumed == 1
+            told = "was restored by an earlier run and is kept" if one else "were restored by an earlier run and are kept"
+            self._notices.append(f"{kept} {told}.")
 
     # Segments -------------------------------------------------------------------------------------
 
@@ -329,17 +332,18 @@ class SegmentedRun:
     def _stopped(self, journal: Journal) -> InterruptedJob:
         journal.set_state("stopped")
         done = sum(segment.frames for segment in self._done.values())
-        of = "" if self._total is None else f" of {self._total}"
         if not done:
-            return InterruptedJob(f"Stopped after {self.frames}{of} frames; nothing was left behind.")
-        return InterruptedJob(f"Stopped; {done}{of} frames are restored and kept in {journal.folder}.", GO_ON)
+            return InterruptedJob(f"Stopped after {counted(self.frames, 'frame', of=self._total)}; nothing was left behind.")
+        told = f"{counted(done, 'frame', of=self._total)} {'is' if done == 1 else 'are'} restored and kept"
+        return InterruptedJob(f"Stopped; {told} in {journal.folder}.", GO_ON)
 
     def _fail(self, journal: Journal, error: VidrestoreError) -> None:
         journal.set_state("failed", error.message)
         done = sum(segment.frames for segment in self._done.values())
         if done and isinstance(error, GOES_ON):
             first = NEXT_STEPS.get(type(error), error.next_step)
-            error.next_step = f"{first} The {done} frames that are restored are kept: the same command goes on.".strip()
+            kept = "frame that is restored is" if done == 1 else f"{done} frames that are restored are"
+            error.next_step = f"{first} The {kept} kept: the same command goes on.".strip()
 
 
 def absolute(address: str) -> str:

@@ -38,6 +38,7 @@ MOST = 4
 SWEEP_SECONDS = 8.0
 """In which the line of a wipe goes from one side to the other and back."""
 BICUBIC = "bicubic"
+EARLIER = "Name an earlier moment."
 
 
 @dataclass(frozen=True)
@@ -143,17 +144,19 @@ def compare(
 def compare_still(videos: Sequence[str], output: Path, wanted: Wanted, moment: float, *, overwrite: bool = False) -> Comparison:
     """Write one picture (png or jpg) of what `compare` would show `moment` seconds after the first video's first picture.
 
-    `wanted.start` and `wanted.duration` only say which part of the first video the others are, as for `compare`.
+    `wanted.start` and `wanted.duration` say which part of the first video is meant, as for `compare`; the moment lies in it.
 
     Raises:
-        As `compare`.
+        UsageError: the moment lies outside the part, or after the end of one of the videos.
+        Else as `compare`.
     """
     with ExitStack() as stack:
         stage = _Stage(videos, wanted, stack)
         check_still(output, [follower.media.path for follower in stage.followers], overwrite)
+        stage.refuse_moment(Fraction(str(moment)))
         found = next(stage.pictures(Fraction(str(moment))), None)
         if found is None:
-            raise EmptyVideoError(f"Not all of {', '.join(stage.names)} have a picture at {moment:g} s.")
+            raise UsageError(f"The moment {moment:g} s lies after the end of {stage.names_said}.", EARLIER)
         picture = found[1]
         write_still(output, picture, stage.comment, overwrite)
         return Comparison(output, picture.shape[1], picture.shape[0], 1, tuple(stage.notices))
@@ -195,6 +198,26 @@ class _Stage:
         marks = dict.fromkeys(filter(None, (read_marks(follower.media) for follower in self.followers)))
         shown = f"Compared by vidrestore: {' | '.join(self.labels)}."
         return " ".join([shown, *marks])
+
+    @property
+    def names_said(self) -> str:
+        """The videos, for a sentence."""
+        return " or ".join(follower.media.path.name for follower in self.followers)
+
+    def refuse_moment(self, moment: Fraction) -> None:
+        """Raise UsageError for a moment that not all have, as far as that is known without decoding."""
+        part_end = None if self._duration is None else self._start + self._duration
+        if moment < self._start or (part_end is not None and moment >= part_end):
+            end = "the end" if part_end is None else f"{float(part_end):g} s"
+            raise UsageError(
+                f"The moment {float(moment):g} s lies outside the part asked for, {float(self._start):g} s to {end}.",
+                "Leave out --start and --duration, or name a moment in between.",
+            )
+        for follower, offset in zip(self.followers, self._offsets, strict=True):
+            if follower.moments is not None and follower.end is not None and moment >= follower.end + offset:
+                last = float(follower.moments[-1] + follower.step + offset)
+                name = follower.media.path.name
+                raise UsageError(f"The moment {float(moment):g} s lies after the end of {name} ({last:.2f} s).", EARLIER)
 
     def written(self, picture: Picture, output: Path, overwrite: bool) -> tuple[MediaInfo, StreamInfo, RunConfig, str]:
         """What `open_sink` is told: of the first video only its clock and its sound are left."""
@@ -301,7 +324,8 @@ class _Stage:
             if abs(lengths[0] - lengths[1]) > 1.5 * float(master.step):
                 names = follower.media.path.name, master.media.path.name
                 told = f"{names[0]} lasts {lengths[0]:.3f} s, {names[1]} {lengths[1]:.3f} s"
-                self.notices.append(f"{told}: both are shown from their first pictures on, as long as both last.")
+                all_of = "both" if len(self.followers) == 2 else "all"
+                self.notices.append(f"{told}: {all_of} are shown from their first pictures on, as long as {all_of} last.")
 
     def _count(self) -> int | None:
         """How many pictures will be written; None where only decoding tells."""

@@ -191,7 +191,7 @@ def _refuse_other_result(result: Mapping[str, Any] | None, pairs: Pairs, output:
     same = (pairs.frames is None or frames == pairs.frames) and size == written_bytes(output)
     if not same:
         raise UsageError(
-            f"The result is not that of {output}: it tells of {frames} frames in {size} bytes.",
+            f"The result is not that of {output}: it tells of {counted(frames, 'frame')} in {size} bytes.",
             "Give the JSON that the run of this very output wrote, or leave --result out.",
         )
 

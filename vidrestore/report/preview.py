@@ -19,6 +19,7 @@ from vidrestore.media.input.packet_scan import scan_packets
 from vidrestore.media.input.pairs import require_indexed
 from vidrestore.media.input.picture_decoder import PictureDecoder, Window
 from vidrestore.media.input.source import FileSource
+from vidrestore.media.proof.findings import counted
 from vidrestore.media.upright import Upright
 from vidrestore.pipeline.engines import EngineShelf, halo_of
 from vidrestore.pipeline.faults import memory_guard
@@ -140,6 +141,7 @@ def _make(
     frames = len(job.index) if job.index is not None else expected_frames(job.media.video, job.config.start, job.config.duration)
     reader = _Reader(job)
     places = _places(job, frames, moments, halo)
+    fewer = _fewer(moments, len(places), frames, 2 * halo + 1)
     found: list[Shown] = []
     busy: list[float] = []
     skipped = 0
@@ -171,12 +173,24 @@ def _make(
         frame_seconds=sum(busy[1:]) / len(busy[1:]),
         description=job.engine.describe(),
         invented=tuple(job.invented),
-        notices=(*_notes(skipped), *Viewer(job.media).notes),
+        notices=(*fewer, *_notes(skipped), *Viewer(job.media).notes),
     )
     title = f"{plain_name(job.address)}: {' + '.join(card.id for card in job.engine.cards)}"
+    title += ". Details at full size." if any(shown.remark for shown in found) else ""
     warning = f"Detail was invented by {' and '.join(made.invented)}: no evidence." if made.invented else ""
     write_still(output, draw_sheet(found, title, warning), f"Preview, before | after. {job.comment}", overwrite)
     return made
+
+
+def _fewer(wanted: int, places: int, frames: int | None, length: int) -> tuple[str, ...]:
+    """Why there are fewer moments than asked for."""
+    if places >= wanted:
+        return ()
+    told = f"{counted(places, 'moment')} of the {wanted} asked for"
+    if frames is None:
+        return (f"{told}, the beginning: how long the video is is not known.",)
+    around = "" if length == 1 else f", and blending looks at {length} for each"
+    return (f"{told}: there {'is' if frames == 1 else 'are'} only {counted(frames, 'frame')}{around}.",)
 
 
 def _notes(skipped: int) -> tuple[str, ...]:
@@ -304,7 +318,16 @@ def _shown(job: Prepared, before: Frame, after: Frame) -> Shown:
     enlarged = fit(old, new.shape[1], new.shape[0])
     top, left = _liveliest(old, height // scale, width // scale)
     window = slice(top * scale, top * scale + height), slice(left * scale, left * scale + width)
-    return Shown(moment, enlarged[window], new[window], "a detail at full size")
+    whole = (height, width) == new.shape[:2]
+    remark = "" if whole else f"detail: {_part_of(old, top + height // scale / 2, left + width // scale / 2)}"
+    return Shown(moment, enlarged[window], new[window], remark)
+
+
+def _part_of(picture: Picture, y: float, x: float) -> str:
+    """Where a point lies: top left, middle, bottom ..."""
+    thirds = int(min(2, 3 * y / picture.shape[0])), int(min(2, 3 * x / picture.shape[1]))
+    words = ("top", "", "bottom")[thirds[0]], ("left", "", "right")[thirds[1]]
+    return " ".join(filter(None, words)) or "middle"
 
 
 def _panel(width: int, height: int) -> tuple[int, int]:

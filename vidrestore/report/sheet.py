@@ -20,6 +20,10 @@ _LEAST_WIDTH = 640
 """Of a sheet of tiny pictures: its words need room."""
 _WORDS = 0.034
 """Height of words by the width of the sheet: 13 pixels on a phone 390 wide."""
+_CAPTION = 0.12
+"""At most, by the width of a picture: a time and a word fit above it."""
+ROWS, MOST_ACROSS = 8, 4
+"""Rows of a sheet, and moments in a row; with more moments than both hold there are more rows."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,16 @@ def draw_sheet(moments: Sequence[Shown], title: str, warning: str = "") -> NDArr
     """The sheet, (H, W, 3) uint8 RGB.
 
     Args:
-        moments: at least one; all pictures of one size. Narrow ones (upright videos) stand two moments in a row.
+        moments: at least one; all pictures of one size. Narrow ones (upright videos) stand two moments in a row, and many as
+            many as keep the sheet from growing too high.
         title: what was done to which video.
         warning: below it; empty: none.
     """
     high, wide = moments[0].before.shape[:2]
-    across = 2 if high > wide and len(moments) > 1 else 1
+    across = min(MOST_ACROSS, max(2 if high > wide and len(moments) > 1 else 1, -(-len(moments) // ROWS)))
     gap = max(4, round(wide * across / 100))
     inner = max(_LEAST_WIDTH, across * (2 * wide + gap) + (across - 1) * 3 * gap)
-    size = round(inner * _WORDS)
+    size = round(min(inner * _WORDS, max(_LEAST_WIDTH * _WORDS, wide * _CAPTION)))
     margin = size
     title = legible(title)
     letters = font(size, title + warning)
@@ -65,7 +70,9 @@ def draw_sheet(moments: Sequence[Shown], title: str, warning: str = "") -> NDArr
         middle = top + caption - size // 3
         small = font(round(size * 0.86))
         draw.text((left, middle), f"{time_text(shown.seconds)}  before", fill=_FAINT, font=small, anchor="ls")
-        after = f"after  ({shown.remark})" if shown.remark and across == 1 else "after"
+        after = f"after  ({shown.remark})" if shown.remark else "after"
+        if small.getlength(after) > max(wide, inner // 2 - gap if across == 1 else 0):
+            after = "after"
         draw.text((right, middle), after, fill=_FAINT, font=small, anchor="ls")
         sheet.paste(Image.fromarray(np.ascontiguousarray(shown.before)), (left, top + caption))
         sheet.paste(Image.fromarray(np.ascontiguousarray(shown.after)), (right, top + caption))

@@ -176,7 +176,8 @@ def grid_changes(rate: Fraction, repeated: int, left_out: int) -> tuple[str, ...
     if not repeated and not left_out:
         return ()
     shown = f"{float(rate):.3f}".rstrip("0").rstrip(".")
-    return (f"To reach {shown} frames a second, {repeated} pictures were repeated and {left_out} left out.",)
+    pictures = "1 picture was" if repeated == 1 else f"{repeated} pictures were"
+    return (f"To reach {shown} frames a second, {pictures} repeated and {left_out} left out.",)
 
 
 class ConstantRate:

@@ -131,9 +131,10 @@ class VerifyReport:
         return {**asdict(self), "verdict": self.verdict, "lost": self.lost}
 
 
-def counted(number: int, noun: str) -> str:
-    """1 packet, 2 packets."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def counted(number: int, noun: str, of: int | None = None) -> str:
+    """1 packet, 2 packets; 1 of 3 packets."""
+    told = str(number) if of is None else f"{number} of {of}"
+    return f"{told} {noun}" if (number if of is None else of) == 1 else f"{told} {noun}s"
 
 
 def were(number: int) -> str:

@@ -16,7 +16,7 @@ from vidrestore.errors import StorageError
 from vidrestore.pipeline.journal.lock import holder_of, is_held
 from vidrestore.pipeline.journal.store import DamagedJournal, Store
 
-__all__ = ["ENDING", "JOURNAL", "JobState", "read_jobs", "recorded_output"]
+__all__ = ["ENDING", "JOURNAL", "JobState", "kept_frames", "read_jobs", "recorded_output"]
 
 JOURNAL = "journal.sqlite"
 ENDING = ".vidrestore"
@@ -84,6 +84,12 @@ def recorded_output(folder: Path) -> dict[str, Any] | None:
             return store.recorded()
     except (DamagedJournal, StorageError, OSError):
         return None
+
+
+def kept_frames(folder: Path) -> int:
+    """Frames whose segments the journal in a job's folder counts as done; 0 where there is none that can be read."""
+    state = _state_of(folder) if (folder / JOURNAL).is_file() else None
+    return 0 if state is None else state.frames
 
 
 def _state_of(folder: Path) -> JobState | None:
