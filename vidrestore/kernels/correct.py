@@ -131,7 +131,7 @@ def spread_at(picture, neighbour, means, weight, factor, unit, histogram):  # ty
 
 
 @njit(**_FAST)
-def add_still(picture, n0, n1, n2, n3, n4, n5, n6, n7, weights, means, thresholds, lift, correction, factor, unit, out):  # type: ignore[no-untyped-def]
+def add_still(picture, n0, n1, n2, n3, n4, n5, n6, n7, weights, means, thresholds, lift, most, correction, factor, unit, out):  # type: ignore[no-untyped-def]
     """`add_enlarged`, and the weighted mean of neighbours' pixels as they lie.
 
     What two blocks differ by as a whole (`means`) is the correction's to judge. A pixel of a neighbour that, this apart, is
@@ -144,6 +144,7 @@ def add_still(picture, n0, n1, n2, n3, n4, n5, n6, n7, weights, means, threshold
         means: (n, h, w, C) float32, 8-bit levels: by how much the neighbours' blocks are lighter.
         thresholds: (n,) float32, samples.
         lift: (h, w, C) float32, 8-bit levels: added to whole blocks, as they lie.
+        most: samples by which a pixel is changed at most.
         correction, factor, unit, out: see `add_enlarged`; `out` is none of the pictures.
     """
     height, width, channels = picture.shape
@@ -201,7 +202,7 @@ def add_still(picture, n0, n1, n2, n3, n4, n5, n6, n7, weights, means, threshold
             else:
                 _gather_row(source[y], flat7[y], shares[n], offsets[n], thresholds[n], change, mass)
         above, below = wide[first & 1, margin : margin + length], wide[second & 1, margin : margin + length]
-        _add_change(source[y], lifted, change, mass, above, below, down, peak, target[y])
+        _add_change(source[y], lifted, change, mass, above, below, down, np.float32(most), peak, target[y])
 
 
 @njit(**_FAST)
@@ -239,7 +240,8 @@ def _gather_row(source, neighbour, shares, offsets, threshold, change, mass):  #
 
 
 @njit(**_FAST)
-def _add_change(source, lifted, change, mass, above, below, down, peak, target):  # type: ignore[no-untyped-def]
+def _add_change(source, lifted, change, mass, above, below, down, most, peak, target):  # type: ignore[no-untyped-def]
     for x in range(source.size):
-        value = np.float32(source[x]) + (above[x] + down * (below[x] - above[x])) + lifted[x] + change[x] / mass[x] + HALF
+        added = (above[x] + down * (below[x] - above[x])) + lifted[x] + change[x] / mass[x]
+        value = np.float32(source[x]) + min(max(added, -most), most) + HALF
         target[x] = np.int32(min(max(value, np.float32(0.0)), peak))

@@ -53,6 +53,9 @@ AGREE = 8.0
 NOISE_REACH = 6.0
 """Medians of the difference beyond which it is no noise: four standard deviations."""
 
+NOISE_PART = 0.5
+"""Of the reach: what noise may change a pixel by at most, where light and colour have a limit (almost three deviations)."""
+
 
 def block_side(height: int, width: int) -> int:
     """Pixels a side of what becomes one pixel of the small picture: 4 up to 1920, 8 at 3840."""
@@ -160,7 +163,8 @@ class CoarseBlend(WindowBlend[_Entry]):
         ]
         padded = [*others, *[entry.picture] * (correct.MOST - len(others))]
         reach = np.array(thresholds, np.float32)
-        correct.add_still(entry.picture, *padded, weights, means, reach, lift, correction - lift, side, unit, out)
+        most = 65535.0 if self.limit is None else max(self.limit * unit, NOISE_PART * max(thresholds))
+        correct.add_still(entry.picture, *padded, weights, means, reach, lift, most, correction - lift, side, unit, out)
 
     def _still(
         self,
