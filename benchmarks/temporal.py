@@ -10,8 +10,8 @@ Each way (maps, coarse, full, maps+coarse, maps+full) through the engines and st
 and blending of pictures alone, without engines, on shots of which the truth is known. Last, each floor with its verdict, for the
 way that a run takes by default.
 
-Of sharpness at most 2 % may be lost: that is `edge_gain`, how steep edges are against the run without blending. `sharpness_ratio`,
-the energy of fine detail, is printed beside it; it counts noise as detail, and falls where noise is averaged.
+Of sharpness at most 2 % may be lost: that is `edge_gain`, how steep edges are against the run without blending.
+`sharpness_ratio`, the energy of fine detail, is printed beside it; it counts noise as detail, and falls where noise is averaged.
 
 Writes benchmarks/results/temporal.json, for the fast tier temporal_fast.json. Those there were made by
     CLIPS="examples/night_drive.mp4 DASHCAM/night/carnd_mzimmer_night_1080p.mp4 DASHCAM/rain/tmo324_rainy.mp4"
