@@ -170,16 +170,16 @@ class Job:
     def _make_plan(self) -> Plan:
         job = self._prepared = self._prepare()
         media, config, sink = job.media, job.config, job.sink
-        counted = job.index is not None
+        indexed = job.index is not None
         frames = len(job.index) if job.index is not None else expected_frames(media.video, config.start, config.duration)
         size = estimate_bytes(job.info, sink.codec, config.encode.crf, frames)
         resumable = job.resumable
-        segments = -(-frames // config.segment_frames) if resumable and counted and frames is not None else None
+        segments = -(-frames // config.segment_frames) if resumable and indexed and frames is not None else None
         # Beside the joined file lie its segments; those of images are kept without loss.
         kept = size if sink.container not in NOT_MUXED else estimate_bytes(job.info, "ffv1", None, frames)
         needed = size if not resumable or size is None or kept is None else max(0, size + kept - work_bytes(self.output))
         free = check_space(self.output, needed)
-        self._workers = self._count_workers(job, segments) if resumable and counted else 1
+        self._workers = self._count_workers(job, segments) if resumable and indexed else 1
         seconds, basis = self._measure(job)
         kept_before = kept_frames(job_folder(self.output)) if resumable and not self._fresh else 0
         left = None if frames is None else max(0, frames - kept_before)
@@ -193,7 +193,7 @@ class Job:
             source_codec=media.video.codec,
             frame_rate=None if media.video.frame_rate is None else float(media.video.frame_rate),
             frames=frames,
-            counted=counted,
+            counted=indexed,
             engines=tuple(
                 EngineSummary(card.id, card.task, card.tier, card.generative, card.licence, card.sha256)
                 for card in job.engine.cards
@@ -274,9 +274,9 @@ class Job:
                 began = time.perf_counter()
                 restore_once(job, batch)
                 times.append(time.perf_counter() - began)
-        counted = times[1:]  # the first run on a machine compiles kernels
-        basis = f"estimated from {len(counted)} run(s) of {len(frames)} frame(s), without encoding"
-        return statistics.median(counted) / len(frames), basis
+        sound = times[1:]  # the first run on a machine compiles kernels
+        basis = f"estimated from {counted(len(sound), 'run')} of {counted(len(frames), 'frame')}, without encoding"
+        return statistics.median(sound) / len(frames), basis
 
     # Running ----------------------------------------------------------------------------------
 
