@@ -91,9 +91,7 @@ def test_a_lost_packet(copied: tuple[MediaInfo, Callable[..., CopiedStream]], ex
     sent = track()
     sent.digest.update(b"one more than the file has")
     count = sent.digest.packets
-    with pytest.raises(
-        VerificationError, match=rf"^{count} packets of stream 1 audio aac were copied, {count - 1} were found\."
-    ):
+    with pytest.raises(VerificationError, match=rf"^{count} packets of stream 1 audio aac were copied, {count - 1} were found\."):
         verify(info, info.path, expected, copied=[sent])
 
 
