@@ -162,6 +162,9 @@ def add_still(picture, n0, n1, n2, n3, n4, n5, n6, n7, weights, means, threshold
     shares = np.zeros((count, length), np.float32)
     offsets = np.zeros((count, length), np.float32)
     lifted = np.empty(length, np.float32)
+    places = np.empty(length, np.uint32)
+    for x in range(length):
+        places[x] = x // (factor * channels) * channels + x % channels
     counts = np.zeros(count, np.bool_)
     change, mass = np.empty(length, np.float32), np.empty(length, np.float32)
     held = np.full(2, -1, np.int64)
@@ -175,11 +178,11 @@ def add_still(picture, n0, n1, n2, n3, n4, n5, n6, n7, weights, means, threshold
                 _scaled_row(correction[i], np.float32(unit), row)
                 _enlarge_row(row, channels, parts, wide[i & 1])
         if y % factor == 0:
-            _spread_colours(lift[y // factor], factor, np.float32(unit), lifted)
+            _spread_colours(lift[y // factor], np.float32(unit), places, lifted)
             for n in range(count):
                 counts[n] = _spread_row(weights[n, y // factor], factor * channels, shares[n])
                 if counts[n]:
-                    _spread_colours(means[n, y // factor], factor, np.float32(unit), offsets[n])
+                    _spread_colours(means[n, y // factor], np.float32(unit), places, offsets[n])
         change[:] = NONE
         mass[:] = ONE
         for n in range(count):
@@ -216,17 +219,11 @@ def _spread_row(weights, samples, shares):  # type: ignore[no-untyped-def]
 
 
 @njit(**_FAST)
-def _spread_colours(levels, factor, unit, samples):  # type: ignore[no-untyped-def]
-    """A row of colours, one a block, for every sample."""
-    small_width, channels = levels.shape
-    if channels == 3:
-        for j in range(small_width):
-            red, green, blue = levels[j, 0] * unit, levels[j, 1] * unit, levels[j, 2] * unit
-            for x in range(3 * j * factor, min(3 * (j + 1) * factor, samples.size), 3):
-                samples[x], samples[x + 1], samples[x + 2] = red, green, blue
-        return
-    for j in range(small_width):
-        samples[j * factor : min((j + 1) * factor, samples.size)] = levels[j, 0] * unit
+def _spread_colours(levels, unit, places, samples):  # type: ignore[no-untyped-def]
+    """A row of colours, one a block, for every sample; `places` says which of them is a sample's."""
+    row = levels.reshape(levels.size)
+    for x in range(samples.size):
+        samples[x] = row[places[x]] * unit
 
 
 @njit(**_FAST)
