@@ -151,3 +151,25 @@ def test_a_place_that_flickers_in_a_still_scene_is_steadied(step: int, sigma: fl
     assert alone <= 0.51 * unsteady(shot)
     # Calmer noise leaves less to chance where levels are rounded: hence the little more.
     assert unsteady(pictures(CoarseBlend().process(frames(shot)))) <= 1.03 * alone + 0.02
+
+
+def test_a_camera_that_moves_pays_nothing_for_its_still_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drive with a bonnet of a quarter of the picture, which stands still; then a picture that stands still as a whole."""
+    moving = drive(5, pan=3.0)
+    height, width = moving[0].shape[:2]
+    bonnet = texture(height // 4, width, seed=9)
+    for picture in moving:
+        picture[-len(bonnet) :] = bonnet
+    averaged: list[int] = []
+    plain = correct.add_still
+
+    def add_still(*given: object) -> None:
+        averaged.append(1)
+        plain(*given)
+
+    monkeypatch.setattr(correct, "add_still", add_still)
+    pictures(CoarseBlend().process(frames(noisy(moving))))
+    assert not averaged
+    still = [moving[0]] * 5
+    pictures(CoarseBlend().process(frames(noisy(still))))
+    assert len(averaged) == 5

@@ -44,6 +44,9 @@ NOISE_CAP = 6.0
 
 REST = (0.25, 0.5)
 """Pixels of motion: up to the first a place is still, from the second on it is not."""
+RESTING = (0.4, 0.6)
+"""Share of the picture that stands still: up to the first nothing is averaged in place, from the second on all that is still. A
+camera that moves has some still places, too, mostly plain ones; to average them costs more than all the rest."""
 SPARSE = 4
 """Every so many small pixels across and down are asked whether any are still, and how large noise is."""
 STILL_NOISE_CAP = 16.0
@@ -178,8 +181,10 @@ class CoarseBlend(WindowBlend[_Entry]):
         """Where the neighbour counts as it lies, into `weight`; by how much its blocks are lighter, into `difference`; what that
         changes of the blocks is added to `change`. False: nowhere."""
         side = block_side(*entry.shape[:2])
-        slow = np.abs(motion.flow[::SPARSE, ::SPARSE]).max(axis=2) < REST[1] / side
-        if not slow.any():
+        across, down = motion.flow[::SPARSE, ::SPARSE, 0], motion.flow[::SPARSE, ::SPARSE, 1]
+        slow = (np.abs(across) < REST[1] / side) & (np.abs(down) < REST[1] / side)
+        resting = (np.count_nonzero(slow) / slow.size - RESTING[0]) / (RESTING[1] - RESTING[0])
+        if resting <= 0:
             return False
         largest = np.empty(entry.small.shape[:2], np.float32)
         steady.differ(neighbour.small, entry.small, difference, largest)
@@ -188,7 +193,7 @@ class CoarseBlend(WindowBlend[_Entry]):
         careful = cv2.LUT(entry.luma, self._caution)
         limits = (REST[0] / side, REST[1] / side)
         seen = motion.flow, motion.trust, careful
-        steady.still(signed, plain, *seen, limits, noise, AGREE, self.strength, difference, change, weight)
+        steady.still(signed, plain, *seen, limits, noise, AGREE, self.strength * min(resting, 1.0), difference, change, weight)
         return True
 
 
