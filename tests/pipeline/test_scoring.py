@@ -62,20 +62,31 @@ def test_it_changes_no_bit_and_is_left_out_on_request(movie: Path, tmp_path: Pat
     assert without.steadiness_line == "" and without.stage_seconds.score == 0
 
 
-def test_what_blending_did_is_measured_for_a_report(movie: Path, tmp_path: Path) -> None:
+def test_what_blending_did_is_measured_for_a_report(movie: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    original = Pairs.at
+
+    def at(self: Pairs, moments: Any, count: int = 1) -> Any:
+        looked.extend(moments)
+        return original(self, moments, count)
+
+    monkeypatch.setattr(Pairs, "at", at)
     config = settle({"engines": ("flare", "day"), "tier": "fast"})
     with Job(movie, tmp_path / "a.mp4", config, scoring="unblended") as job:
         told = job.run()
+    (first,) = looked
     assert told.steadiness["unblended"]["pairs"] == told.steadiness["pairs"]
     assert "Without blending it would be" in told.steadiness_line
-    plain = settle({"engines": ("flare", "day"), "tier": "fast", "temporal": {"enabled": False}, "encode": {"codec": "ffv1"}})
-    with Job(movie, tmp_path / "b.mkv", plain, scoring="unblended") as job:
+    plain = settle({"engines": ("flare", "day"), "tier": "fast", "temporal": {"enabled": False}})
+    with Job(movie, f"{tmp_path}/b/%03d.png", plain, scoring="unblended") as job:
         unblended = job.run()
     assert "unblended" not in unblended.steadiness and not unblended.steadiness["blended"]
-    # The same frames without blending and without loss: what the first job says of itself before blending. The moment may be
-    # another one, since the two files have other key pictures.
-    if unblended.steadiness["warping_in"] == told.steadiness["warping_in"]:
-        assert told.steadiness["unblended"]["ratio"] == pytest.approx(unblended.steadiness["ratio"], rel=0.02)
+    # The same frames, restored without blending and written without loss: read by other means, they give the same figure. (Not
+    # so the ratio: of a shot as dark as this the input's own error hangs on how its colours are converted.)
+    images = sorted((tmp_path / "b").glob("*.png"))[first : first + 2]
+    meter = SteadinessMeter()
+    meter.add_run(decoded(movie)[first : first + 2], [decoded(image)[0] for image in images])
+    assert told.steadiness["unblended"]["warping_out"] == pytest.approx(meter.result().warping_out, rel=0.03)
 
 
 def run_identity(source: Path | str, output: Path | str, **settings: Any) -> vidrestore.Result:
