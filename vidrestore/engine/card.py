@@ -29,6 +29,7 @@ class Origin(_Table):
     data: str = Field(description="which pictures, in words")
     data_files: int
     data_sha256: str = Field(description="of the sorted list of files and their sha256")
+    start_from: str | None = Field(None, description="engine whose weights the training began with")
 
 
 class Card(_Table):

@@ -65,9 +65,13 @@ def export_engines(
         data=recipe.data.description,
         data_files=len(pictures.names),
         data_sha256=pictures.sha256,
+        start_from=None,  # each engine's own, below
     )
     named = dict(networks.items())
-    return [_export(engine, named, origin, pictures, engines_dir) for engine in recipe.engines]
+    return [
+        _export(engine, named, origin.model_copy(update={"start_from": engine.start_from}), pictures, engines_dir)
+        for engine in recipe.engines
+    ]
 
 
 def _export(
@@ -81,7 +85,7 @@ def _export(
     data = save({name: tensor.detach().float().cpu().contiguous() for name, tensor in network.state_dict().items()})
     # Measured figures belong to other weights: `benchmarks/quality` writes them anew.
     card = Card(
-        **engine.model_dump(exclude={"initial", "teacher"}),
+        **engine.model_dump(exclude={"initial", "start_from", "teacher"}),
         scale=network.scale,
         size_multiple=network.size_multiple,
         precisions=("fp32", "bf16", "fp16"),

@@ -22,6 +22,7 @@ class EngineRecipe(Settings):
     architecture: str
     hyperparameters: dict[str, Any] = Field({}, description="of the architecture")
     initial: dict[str, Any] = Field({}, description="further hyperparameters that only a network without weights needs")
+    start_from: str | None = Field(None, description="engine whose weights the training begins with, as far as shapes agree")
     teacher: str | None = Field(None, description="engine whose predictions the training follows too (distillation)")
     tile_halo: int = Field(0, ge=0)
     generative: bool = False

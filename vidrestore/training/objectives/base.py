@@ -13,6 +13,7 @@ from vidrestore.models import build as build_network
 from vidrestore.models.base import RestorationNetwork
 from vidrestore.training.data import Pictures
 from vidrestore.training.recipe import EngineRecipe, Recipe
+from vidrestore.training.start import begin_with
 
 __all__ = ["Objective", "Terms", "load_teacher", "network_of", "options_of", "psnr", "to_tensor"]
 
@@ -36,6 +37,8 @@ class Objective:
         self.networks = nn.ModuleDict(
             {engine.id: build_network(engine.architecture, engine.hyperparameters | engine.initial) for engine in recipe.engines}
         )
+        for engine in recipe.engines:
+            begin_with(self.networks[engine.id], engine)
 
     def batch(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """A batch that depends on `rng` alone, so that a resumed run sees what an unbroken one would."""
