@@ -92,7 +92,7 @@ def test_the_id_is_the_folders_name(tmp_path: Path) -> None:
 
 def test_weights_without_origin_and_origin_without_weights(tmp_path: Path) -> None:
     assert "origin" in complaint(card_of(tmp_path, GOOD + f'sha256 = "{"0" * 64}"'))
-    origin = "\n".join(f"{key} = {value!r}" for key, value in ORIGIN.model_dump().items())
+    origin = "\n".join(f"{key} = {value!r}" for key, value in ORIGIN.model_dump(exclude_none=True).items())
     assert "sha256" in complaint(card_of(tmp_path, f"{GOOD}[origin]\n{origin}".replace("plain", "other"), folder="other"))
 
 
