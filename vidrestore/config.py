@@ -161,7 +161,7 @@ class LimitsConfig(Settings):
 class RunConfig(Settings):
     """Everything that decides the output of a run."""
 
-    engines: tuple[str, ...] = Field(default=(), description="tasks (flare, day, night, sr) or engine ids, in order")
+    engines: tuple[str, ...] = Field(default=(), description="tasks (flare, day, night, sr, sr:4) or engine ids, in order")
     tier: Tier = Field(default="auto", description="which engine of a task; auto: the one that suits the device")
     device: Device = Field(default="auto", description="auto: cuda where there is one, else cpu")
     strength: float = Field(default=1.0, ge=0, le=1, description="0: the input, 1: the engines' full effect")

@@ -66,14 +66,32 @@ def test_identity_from_file_to_file(desk: Desk) -> None:
         assert "vidrestore" in container.metadata["comment"] and "identity" in container.metadata["comment"]
 
 
-def bicubic_for_sr(folder: Path) -> Path:
+def bicubic_for_sr(folder: Path, factor: int = 2) -> Path:
     """An engine that restores (so that its output is blended) and has no weights."""
-    engine = folder / "plain-x2"
+    engine = folder / f"plain-x{factor}"
     engine.mkdir(parents=True)
-    card = """id = "plain-x2"\ntask = "sr"\ntier = "fast"\ndescription = "for tests"\narchitecture = "bicubic"
-hyperparameters = { scale = 2 }\nscale = 2\nlicence = "Apache-2.0"\n"""
+    card = f"""id = "plain-x{factor}"\ntask = "sr"\ntier = "fast"\ndescription = "for tests"\narchitecture = "bicubic"
+hyperparameters = {{ scale = {factor} }}\nscale = {factor}\nlicence = "Apache-2.0"\n"""
     (engine / "card.toml").write_text(card)
     return folder
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_the_factor_decides_which_engine_enlarges(desk: Desk, factor: int) -> None:
+    folder = bicubic_for_sr(bicubic_for_sr(desk.folder / "engines", 2), 4)
+    result = desk.run("run", desk.source, "-o", desk.output, "--sr", factor, "--engines-dir", folder)
+    assert result.exit_code == 0, result.stderr
+    assert f"{factor * WIDTH}x{factor * HEIGHT}" in result.stdout and f"plain-x{factor}" in result.stdout
+    made = pictures(desk.output)
+    assert len(made) == FRAMES and {picture.shape for picture in made} == {(factor * HEIGHT, factor * WIDTH, 3)}
+    assert stamps(desk.output) == stamps(desk.source)
+
+
+def test_a_factor_that_no_engine_has_is_refused(desk: Desk) -> None:
+    folder = bicubic_for_sr(desk.folder / "engines", 2)
+    result = desk.run("run", desk.source, "-o", desk.output, "--sr", "4", "--engines-dir", folder)
+    assert result.exit_code == 4 and "enlarges 4 times (there are engines for: 2)" in result.stderr
+    assert desk.run("run", desk.source, "-o", desk.output, "--sr", "3", "--engines-dir", folder).exit_code == 2
 
 
 @pytest.mark.parametrize("arguments", [("--engine", "identity"), ("--sr", "2", "--strength", "0")])
@@ -172,6 +190,7 @@ def test_two_runs_give_the_same_bits(desk: Desk, codec: str) -> None:
 def test_order_of_engines_is_fixed() -> None:
     given = {**DEFAULTS, "sr": "2", "day": True, "flare": True, "engine_ids": ("b", "a")}
     assert overrides(given)["engines"] == ("flare", "day", "sr", "b", "a")
+    assert overrides({**given, "sr": "4"})["engines"] == ("flare", "day", "sr:4", "b", "a")
     assert overrides(DEFAULTS) == {}
 
 

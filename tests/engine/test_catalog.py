@@ -47,6 +47,23 @@ def test_auto_is_fast_on_a_cpu_and_best_on_a_gpu(catalog: Catalog, monkeypatch: 
     assert catalog.resolve("light", "auto", "cuda").id == "light", "an engine asked for by its id"
 
 
+def test_by_factor(catalog: Catalog) -> None:
+    """`sr` alone is twice the size, whatever else there is."""
+    make_engine(catalog.folder, "aaa-four", scale=4, hyperparameters={**RDN, "scale": 4})
+    assert catalog.resolve("sr", "best").id == catalog.resolve("sr:2", "best").id == "large"
+    assert [catalog.resolve("sr:4", tier).id for tier in ("best", "auto")] == ["aaa-four", "aaa-four"]
+    with pytest.raises(TierUnavailableError, match=r"fast tier for 'sr:4' yet \(there is: best\)"):
+        catalog.resolve("sr:4", "fast")
+
+
+def test_a_factor_that_no_engine_has(catalog: Catalog) -> None:
+    with pytest.raises(UnknownEngineError, match=r"enlarges 4 times \(there are engines for: 2\)"):
+        catalog.resolve("sr:4")
+    for name in ("sr:", "sr:0", "sr:x", "flare:2"):
+        with pytest.raises(UnknownEngineError, match=f"There is no engine '{name}'"):
+            catalog.resolve(name)
+
+
 def test_auto_takes_the_tier_there_is(catalog: Catalog) -> None:
     assert catalog.resolve("flare").id == catalog.resolve("flare", "fast").id == "wipe"
     make_engine(catalog.folder, "dusk", task="night", tier="best")

@@ -248,4 +248,4 @@ def test_hdr_needs_an_engine_that_accepts_it(catalog: Catalog, tmp_path: Path, t
 
 def test_the_baselines_accept_hdr_and_no_other_engine_does() -> None:
     cards = Catalog.find().cards()
-    assert {card.id for card in cards if card.hdr} == {"identity", "bicubic-x2"}
+    assert {card.id for card in cards if card.hdr} == {"identity", "bicubic-x2", "bicubic-x4"}

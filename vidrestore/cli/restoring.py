@@ -14,13 +14,13 @@ __all__ = ["CHOICES", "restoring_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-CHOICES = "--flare, --day, --night, --sr 2, --engine ID, or a --preset or --config that names engines"
+CHOICES = "--flare, --day, --night, --sr 2|4, --engine ID, or a --preset or --config that names engines"
 
 _OPTIONS = (
     click.option("--flare", is_flag=True, help="Remove lens flare."),
     click.option("--day", is_flag=True, help="Turn night into day."),
     click.option("--night", is_flag=True, help="Turn day into night."),
-    click.option("--sr", type=click.Choice(["2"]), help="Super-resolution by this factor."),
+    click.option("--sr", type=click.Choice(["2", "4"]), help="Super-resolution by this factor."),
     click.option("--engine", "engine_ids", metavar="ID", multiple=True, help="An engine by its id; may be given again."),
     click.option(
         "--tier", type=click.Choice(["auto", "fast", "best"]), help="auto: fast on a CPU, best on a GPU.  [default: auto]"

@@ -244,7 +244,8 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
     if options["day"] and options["night"]:
         raise click.UsageError("--day and --night exclude each other.")
     tasks = [task for task in ("flare", "day", "night") if options[task]]
-    engines = (*tasks, *(["sr"] if options["sr"] else []), *options["engine_ids"])
+    enlarging = {None: [], "2": ["sr"], "4": ["sr:4"]}[options["sr"]]
+    engines = (*tasks, *enlarging, *options["engine_ids"])
     plain = ("tier", "device", "strength", "start", "duration", "container", "frame_rate", "on_damage")
     given = {key: options[key] for key in plain if options.get(key) is not None}
     given |= {key: True for key in ("cfr", "deinterlace", "strip_location") if options.get(key)}

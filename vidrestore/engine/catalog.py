@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["TASKS", "Catalog", "default_engines_dir"]
 
 TASKS = ("flare", "day", "night", "sr")
-"""What can be asked for by name; the order is that in which they run."""
+"""What can be asked for by name; the order is that in which they run. `sr` is twice the size, `sr:4` four times."""
+
+_ENLARGING = re.compile(r"sr(?::([1-9][0-9]*))?")
+"""`sr` and the factor, which no engine's id can be mistaken for: ids have no colon."""
 
 
 def default_engines_dir() -> Path:
@@ -78,20 +82,24 @@ class Catalog:
         The tier `auto` is fast on a CPU and best on a GPU; of a task that has none of that tier, the other.
 
         Args:
-            name: of a task or an engine.
+            name: of a task or an engine; `sr:N` is the task of enlarging N times, `sr` that of enlarging twice.
             tier: `auto`, `fast` or `best`.
             device: where the engine will run; `auto`: where runtimes.pick_device says.
 
         Raises:
-            UnknownEngineError: no engine has that id or task.
+            UnknownEngineError: no engine has that id or task, or enlarges so many times.
             TierUnavailableError: the task has engines, but none of this tier.
             RuntimeUnavailableError: no such device; only for the tier `auto`.
         """
-        if name not in TASKS:
+        enlarging = _ENLARGING.fullmatch(name)
+        if name not in TASKS and not enlarging:
             return self.card(name)
-        candidates = [card for card in self.cards() if card.task == name and name != card.id]
+        task = "sr" if enlarging else name
+        candidates = [card for card in self.cards() if card.task == task and name != card.id]
         if not candidates:
             raise UnknownEngineError(f"There is no engine for {name!r} in {self.folder}.")
+        if enlarging:
+            candidates = _enlarging(candidates, int(enlarging[1] or 2), self.folder)
         wanted = _tier_for(device) if tier == "auto" else tier
         fitting = [card for card in candidates if card.tier == wanted]
         if not fitting and tier == "auto":
@@ -146,6 +154,14 @@ class Catalog:
         except (SafetensorError, RuntimeError) as error:
             first = str(error).splitlines()[0]
             raise WeightsError(f"The weights of {card.id} do not fit its architecture: {first}") from None
+
+
+def _enlarging(cards: list[Card], factor: int, folder: Path) -> list[Card]:
+    """Those that enlarge by this factor."""
+    if fitting := [card for card in cards if card.scale == factor]:
+        return fitting
+    factors = ", ".join(str(factor) for factor in sorted({card.scale for card in cards}))
+    raise UnknownEngineError(f"No engine in {folder} enlarges {factor} times (there are engines for: {factors}).")
 
 
 def _tier_for(device: str) -> str:

@@ -36,7 +36,7 @@ def restore(
     Args:
         source: the video, a folder or pattern of images, or `-`; never written to.
         output: what to write; appears only when whole and verified.
-        engines: tasks (flare, day, night, sr) or engine ids, in order; empty: those of the preset or config.
+        engines: tasks (flare, day, night, sr, sr:4) or engine ids, in order; empty: those of the preset or config.
         preset: name of a preset (dashcam, cinematic).
         config: path of a TOML file of settings.
         engines_dir: where engine folders lie, if not in the usual places.
