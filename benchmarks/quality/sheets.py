@@ -19,6 +19,9 @@ __all__ = ["SHIPPED", "contact_sheet", "write_local_sheets", "write_shipped_shee
 SHIPPED = ROOT / "benchmarks" / "data" / "real"
 """Real pictures of tier A that lie in the repository, by night and by day, with their licences."""
 
+WIDTH = 400
+"""Pixels, of a picture in a sheet."""
+
 LOCAL = {
     "flare": ("flare/real_night", "dashcam/bdd_night", "flare/glow_pairs/glow"),
     "day": ("dashcam/bdd_night", "dashcam/crops_night", "flare/real_night", "lowlight/sci"),
@@ -29,7 +32,7 @@ LOCAL = {
 
 
 def contact_sheet(
-    pictures: Sequence[np.ndarray], outputs: Sequence[np.ndarray], width: int = 400, columns: int = 2
+    pictures: Sequence[np.ndarray], outputs: Sequence[np.ndarray], width: int = WIDTH, columns: int = 2
 ) -> np.ndarray:
     """Pairs input | output, `columns` pairs a row, each picture `width` pixels wide; rows padded to one height."""
     cells = []
@@ -54,12 +57,13 @@ def _sheet(engine: str, files: Sequence[Path], longest_side: int) -> np.ndarray:
 
 def write_shipped_sheet(engine: str, target: Path) -> None:
     """The sheet that stands in the model card, from the real pictures in the repository."""
-    task = Catalog.find().card(engine).task
+    card = Catalog.find().card(engine)
+    task = card.task
     kind = "day" if task == "night" else "night"
     files = sorted(SHIPPED.glob(f"{kind}_*.jpg"))
     if task == "sr":
         files = sorted(SHIPPED.glob("*.jpg"))[:6]
-    sheet = _sheet(engine, files, 640 if task != "sr" else 200)
+    sheet = _sheet(engine, files, 640 if task != "sr" else WIDTH // card.scale)  # enlarged to the width of a cell
     cv2.imwrite(str(target), sheet[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 

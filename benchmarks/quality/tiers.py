@@ -11,19 +11,19 @@ __all__ = ["fast_against_best"]
 
 
 def fast_against_best(tables: Sequence[Mapping[str, Any]], catalog: Catalog) -> list[str]:
-    """One line for every set on which engines of both tiers of a task were measured.
+    """One line for every set on which engines of both tiers of a task (and of one scale) were measured.
 
     Args:
         tables: as `Table.as_dict` gives them; an engine's own figure is in the last row.
         catalog: tells the engines' tasks and tiers; engines that it does not hold are left out.
     """
     cards = {card.id: card for card in catalog.cards()}
-    reached: dict[tuple[str, str], dict[str, tuple[str, float]]] = {}
+    reached: dict[tuple[str, str, int], dict[str, tuple[str, float]]] = {}
     for table in tables:
         if (card := cards.get(table["engine"])) is not None:
-            reached.setdefault((card.task, table["name"]), {})[card.tier] = (card.id, table["rows"][-1]["psnr"])
+            reached.setdefault((card.task, table["name"], card.scale), {})[card.tier] = (card.id, table["rows"][-1]["psnr"])
     lines = []
-    for (_, name), tiers in reached.items():
+    for (_, name, _), tiers in reached.items():
         if {"fast", "best"} <= tiers.keys():
             (fast, low), (best, high) = tiers["fast"], tiers["best"]
             lines.append(f"{name}: {fast} {low:.2f} dB, {best} {high:.2f} dB: {low - high:+.2f} dB")

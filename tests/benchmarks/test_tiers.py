@@ -24,3 +24,13 @@ def test_tiers_are_compared_on_the_sets_that_both_were_measured_on(tmp_path: Pat
         ]
     ]  # fmt: skip
     assert fast_against_best(tables, Catalog(tmp_path)) == ["day-v1: day-b 16.25 dB, day-a 17.00 dB: -0.75 dB"]
+
+
+def test_engines_of_another_scale_are_another_matter(tmp_path: Path) -> None:
+    for engine, tier, scale in (("slow-x2", "best", 2), ("slow-x4", "best", 4), ("quick-x2", "fast", 2)):
+        card(tmp_path, engine, "sr", tier)
+        with (tmp_path / engine / "card.toml").open("a", encoding="utf-8") as handle:
+            handle.write(f"scale = {scale}\n")
+    reached = {"slow-x2": 37.0, "quick-x2": 36.5, "slow-x4": 31.0}
+    tables = [{"engine": engine, "name": "set5", "rows": [{"psnr": value}]} for engine, value in reached.items()]
+    assert fast_against_best(tables, Catalog(tmp_path)) == ["set5: quick-x2 36.50 dB, slow-x2 37.00 dB: -0.50 dB"]
