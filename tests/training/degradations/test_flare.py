@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -64,7 +66,7 @@ def test_pairs_are_repeatable_in_range_and_leave_the_clean_picture_alone(bank, s
 
 def test_only_flare_differs(bank, scenes):
     """Where the target is not clipped, input = target + flare in linear light: the noise is the same in both."""
-    pair = composite_flare(np.random.default_rng(5), scenes[1], bank)
+    pair = composite_flare(np.random.default_rng(5), scenes[1], bank, settings=FlareSettings(p_compress=0.0))
     target = srgb_to_linear(pair.target)
     inside = (target > 0.001) & (target + pair.flare < 0.98)
     assert inside.mean() > 0.3
@@ -118,3 +120,121 @@ def test_flare_of_a_black_picture_is_the_flare_itself(bank):
     pair = composite_flare(np.random.default_rng(10), np.zeros((64, 64, 3), dtype=np.float32), bank)
     assert np.isfinite(pair.input).all()
     assert pair.input.mean() == pytest.approx(float(linear_to_srgb(pair.flare).mean()), abs=0.1)
+
+
+PLAIN = FlareSettings(
+    p_ghosts=0.0, p_scene_glow=0.0, p_weak=0.0, p_streak=0.0, p_veil=0.0, p_rain=0.0, p_wet_road=0.0, p_compress=0.0
+)
+
+
+def mean_flare(bank, seeds=16, **parts):
+    """(128, 128, 3) mean of the flares of single lamps on a dark picture, each with mean 1."""
+    night = np.full((128, 128, 3), 0.05, dtype=np.float32)
+    total = np.zeros_like(night)
+    for seed in range(seeds):
+        flare = composite_flare(np.random.default_rng(seed), night, bank, lights=(1, 1), settings=replace(PLAIN, **parts)).flare
+        total += flare / flare.mean() / seeds
+    return total
+
+
+@pytest.mark.parametrize("part", ["p_streak", "p_veil", "p_rain", "p_ghosts"])
+def test_every_part_adds_light_of_its_own(bank, part):
+    """With the part switched on the light lies elsewhere, and the probability says how often."""
+    without, with_part = mean_flare(bank), mean_flare(bank, **{part: 1.0})
+    assert np.abs(with_part - without).mean() > 0.1
+    night = np.full((64, 64, 3), 0.05, dtype=np.float32)
+    counts = [
+        composite_flare(np.random.default_rng(9), night, bank, settings=replace(PLAIN, **{part: p})).flare for p in (0.0, 1.0)
+    ]
+    assert not np.array_equal(*counts)
+
+
+def test_a_long_streak_reaches_much_farther_than_the_glow(bank):
+    """Light far from the lamp lies in few directions: the brightest pixels at a distance stand out of their ring."""
+    night = np.full((128, 128, 3), 0.05, dtype=np.float32)
+
+    def contrast(settings):
+        values = []
+        for seed in range(24):
+            pair = composite_flare(np.random.default_rng(seed), night, bank, lights=(1, 1), settings=settings)
+            light = pair.flare.mean(axis=-1)
+            y, x = np.unravel_index(light.argmax(), light.shape)
+            rows, columns = np.mgrid[0:128, 0:128]
+            ring = light[np.abs(np.hypot(rows - y, columns - x) - 40) < 3]
+            values.append(ring.max() / (np.median(ring) + 1e-6 * light.max()))
+        return np.median(values)
+
+    assert contrast(replace(PLAIN, p_streak=1.0)) > 1.5 * contrast(PLAIN)
+
+
+def test_a_veil_is_wide_and_its_colour_changes_outwards(bank):
+    night = np.full((128, 128, 3), 0.05, dtype=np.float32)
+    changes = {0.0: [], 1.0: []}
+    for p, values in changes.items():
+        for seed in range(24):
+            settings = replace(PLAIN, p_veil=p)
+            light = composite_flare(np.random.default_rng(seed), night, bank, lights=(1, 1), settings=settings).flare
+            y, x = np.unravel_index(light.mean(axis=-1).argmax(), light.shape[:2])
+            rows, columns = np.mgrid[0:128, 0:128]
+            away = np.hypot(rows - y, columns - x)
+            near, far = (light[(away > a) & (away < b)].mean(axis=0) for a, b in ((4, 8), (24, 40)))
+            values.append(np.abs(near / near.sum() - far / far.sum()).sum())
+    assert np.mean(changes[1.0]) > 2 * np.mean(changes[0.0])
+
+
+def test_a_red_lamp_gives_a_red_veil(bank):
+    night = np.zeros((128, 128, 3), dtype=np.float32)
+    night[60:66, 60:66] = (1.0, 0.05, 0.05)
+    reds = []
+    for seed in range(12):
+        settings = replace(PLAIN, p_veil=1.0)
+        light = composite_flare(np.random.default_rng(seed), night, bank, lights=(1, 1), settings=settings).flare
+        share = light.sum(axis=(0, 1)) / light.sum()
+        reds.append(share[0])
+    assert np.median(reds) > 0.6
+
+
+def test_compression_is_of_the_input_alone_unless_there_is_no_flare(bank, scenes):
+    settings = FlareSettings(p_compress=1.0, quality=(30, 31))
+    pair, plain = (
+        composite_flare(np.random.default_rng(3), scenes[1], bank, settings=s)
+        for s in (settings, replace(settings, quality=(99, 100)))
+    )
+    assert np.array_equal(pair.target, plain.target)
+    assert np.array_equal(pair.flare, plain.flare)
+    assert psnr(pair.input, plain.input) < 40
+    clean, fine = (
+        composite_flare(np.random.default_rng(3), scenes[1], bank, p_clean=1.0, settings=s)
+        for s in (settings, replace(settings, quality=(99, 100)))
+    )
+    assert np.array_equal(clean.input, clean.target)
+    assert not np.array_equal(clean.target, fine.target)
+
+
+def test_a_burned_out_day_sky_gets_no_flare(bank):
+    day = np.full((96, 96, 3), 0.5, dtype=np.float32)
+    day[:24] = 1.0
+    by_day = replace(PLAIN, p_darken=0.0)
+    # The exposure varies by up to a tenth: a sky that is brought below white may get flare.
+    for seed in range(20):
+        pair = composite_flare(np.random.default_rng(seed), day, bank, settings=by_day)
+        burned = (pair.target[:24] > 0.985).mean() > 0.9
+        assert not (burned and pair.flare.any())
+    assert any(not composite_flare(np.random.default_rng(seed), day, bank, settings=by_day).flare.any() for seed in range(20))
+    assert composite_flare(np.random.default_rng(0), day * 0.5, bank, settings=by_day).flare.any()
+
+
+def test_reflections_on_a_wet_road_are_in_the_target(bank):
+    """They lie below the lamps and are the same in target and input: the flare is not what differs."""
+    night = np.full((128, 128, 3), 0.02, dtype=np.float32)
+    lit = []
+    for p in (0.0, 1.0):
+        settings = replace(PLAIN, p_wet_road=p)
+        pairs = [
+            composite_flare(np.random.default_rng(seed), night, bank, lights=(2, 2), settings=settings) for seed in range(24)
+        ]
+        # Lit, but not burned out as the lamps are.
+        lit.append(np.mean([((pair.target[64:] > 0.12) & (pair.target[64:] < 0.9)).any(axis=-1).mean() for pair in pairs]))
+        for pair in pairs:
+            assert (pair.input >= pair.target - 1e-6).all()
+    assert lit[1] > 3 * lit[0]

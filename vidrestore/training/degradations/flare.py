@@ -4,12 +4,12 @@
 clean picture in linear light. The lamp itself belongs to the scene and stays in the target: only what the optics
 scatter is to be removed.
 
-Sources: diffraction by a dirty, scratched aperture per wavelength: Wu et al., "How to Train Neural Networks for Flare
-Removal" (ICCV 2021), section 4.1, after Hullin et al., "Physically-Based Real-Time Lens Flare Rendering" (SIGGRAPH
-2011); glow, shimmer and streaks as separate layers, light sources kept: Dai et al., "Flare7K" (NeurIPS 2022), section
-3; wide falloff: Narasimhan and Nayar, "Shedding Light on the Weather" (CVPR 2003) and the CIE glare function (Vos
-1984); ghosts mirrored through the optical centre: Hullin et al., section 3. The smear of a wiped, wet windscreen and
-all ranges are ours, set by looking at night photographs.
+Sources, beside those of `windscreen`: diffraction by a dirty, scratched aperture per wavelength: Wu et al., "How to
+Train Neural Networks for Flare Removal" (ICCV 2021), section 4.1, after Hullin et al., "Physically-Based Real-Time Lens
+Flare Rendering" (SIGGRAPH 2011); glow, shimmer and streaks as separate layers, light sources kept: Dai et al., "Flare7K"
+(NeurIPS 2022), section 3; wide falloff: Narasimhan and Nayar, "Shedding Light on the Weather" (CVPR 2003) and the CIE
+glare function (Vos 1984); ghosts mirrored through the optical centre: Hullin et al., section 3. The fan of a wiped
+windscreen, the layered veil and all ranges are ours, set by looking at night photographs.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from vidrestore.training.degradations.common import (
     Picture,
     as_picture,
+    block_compress,
     linear_to_srgb,
     luminance,
     psnr,
@@ -32,6 +33,18 @@ from vidrestore.training.degradations.common import (
     srgb_to_linear,
 )
 from vidrestore.training.degradations.night import LAMP_COLOURS, NightSettings, relight, stamp_disc
+from vidrestore.training.degradations.windscreen import (
+    STREAK_SIGMA,
+    STREAK_TILE,
+    cover_with_tile,
+    draw_reflection,
+    light_in_drops,
+    render_drops,
+    render_film,
+    render_streak,
+    smear_lights,
+    stretch_tile,
+)
 
 __all__ = ["FlareBank", "FlarePair", "FlareSettings", "composite_flare", "render_flare"]
 
@@ -40,16 +53,19 @@ Layer = NDArray[np.float32]
 _WAVELENGTHS = np.linspace(430.0, 670.0, 7)
 _REFERENCE = 550.0
 _GHOST_SIZE = 96
-_GHOST_COUNT = 12
+_GHOST_COUNT = 24
+_STREAK_COUNT = 16
+_PATTERN_COUNT = 8
 _GAIN_LIMITS = (1e-5, 1e3)
 _DARK = 0.1  # mean luminance below which a picture counts as taken at night
+_BURNED = 0.03  # share of clipped pixels from which a day picture gets no flare
 
 
 class FlarePair(NamedTuple):
     """A picture with flare, the same without, and the flare alone."""
 
     input: Picture
-    """(H, W, 3) sRGB in [0, 1]: clip(scene + flare)."""
+    """(H, W, 3) sRGB in [0, 1]: clip(scene + flare), at times through a recorder's compression."""
     target: Picture
     """(H, W, 3) sRGB in [0, 1]: clip(scene), lamps and noise included."""
     flare: Picture
@@ -73,8 +89,19 @@ class FlareSettings:
     p_ghosts: float = 0.4
     p_weak: float = 0.45
     """How often a lamp flares less than its share, down to 2 %."""
-    shot: tuple[float, float] = (5e-5, 8e-4)
-    read: tuple[float, float] = (2e-4, 2e-3)
+    p_streak: float = 0.22
+    """How often one long streak runs through every lamp, as the film on a windscreen or a phone's lens draws it."""
+    p_veil: float = 0.3
+    """How often lamps stand in a wide veil of several layers, each of its own colour."""
+    p_rain: float = 0.12
+    """How often the windscreen is wet: lamps drawn out up and down, a streaky film, drops that glow."""
+    p_wet_road: float = 0.2
+    """How often the road mirrors the lamps; the reflections belong to the scene."""
+    p_compress: float = 0.3
+    """How often the picture with flare went through a recorder; the target did not."""
+    quality: tuple[int, int] = (35, 92)
+    shot: tuple[float, float] = (5e-5, 1.2e-3)
+    read: tuple[float, float] = (2e-4, 3e-3)
 
 
 # ---------------------------------------------------------------------------------------------- one lamp's flare
@@ -99,13 +126,14 @@ def render_flare(rng: np.random.Generator, size: int) -> tuple[Layer, Layer]:
         core: (size, size, 3) float32 in [0, 1], the light source itself (not part of the flare).
     """
     x, y, radius, angle = _polar(size)
-    kind = int(rng.choice(4, p=(0.4, 0.2, 0.2, 0.2)))  # mostly glow, star, smear, or a mixture
+    kind = int(rng.choice(4, p=(0.4, 0.24, 0.2, 0.16)))  # mostly glow, star, smear, or a mixture
     weights = rng.uniform(0.0, 0.15, size=4) * (rng.random(4) < 0.5)
     weights[kind if kind < 3 else slice(None)] = rng.uniform(0.3, 1.0)
     weights[0] = max(weights[0], float(rng.uniform(0.3, 0.8)))  # no lamp is without a glow
     flare = weights[0] * _unit(_glow(rng, radius))
     flare += weights[1] * _unit(_diffraction(rng, size) + _streaks(rng, x, y)[..., None])
-    flare += weights[2] * _unit(_smear(rng, radius, angle))[..., None]
+    smear = _smear(rng, radius, angle) if rng.random() < 0.6 else _fan(rng, radius, angle)
+    flare += weights[2] * _unit(smear)[..., None]
     flare += 0.4 * weights[3] * _unit(_shimmer(rng, radius, angle))[..., None]
     if rng.random() < 0.2:
         flare += float(rng.uniform(0.02, 0.08)) * _unit(_halo(rng, radius))
@@ -188,7 +216,7 @@ def _glow(rng: np.random.Generator, radius: Layer) -> Layer:
 def _streaks(rng: np.random.Generator, x: Layer, y: Layer) -> Layer:
     """(size, size) thin arms through the lamp, in opposite pairs, each fading with its own length."""
     arms = np.zeros_like(x)
-    count = int(rng.choice((1, 2, 3, 4), p=(0.45, 0.3, 0.15, 0.1)))
+    count = int(rng.choice((1, 2, 3, 4, 6, 8, 9), p=(0.34, 0.2, 0.2, 0.11, 0.05, 0.05, 0.05)))
     base = float(rng.uniform(0, np.pi))
     for k in range(count):
         turn = base + np.pi * k / count + float(rng.normal(0, 0.05))
@@ -224,6 +252,22 @@ def _smear(rng: np.random.Generator, radius: Layer, angle: Layer) -> Layer:
     return (fan * np.exp(-radius / length) / (radius + np.float32(0.04))).astype(np.float32)
 
 
+def _fan(rng: np.random.Generator, radius: Layer, angle: Layer) -> Layer:
+    """(size, size) a few thin, straight lines that leave the lamp within a sector and its opposite, as a wiper leaves them."""
+    middle, sector = float(rng.uniform(0, 2 * np.pi)), float(rng.uniform(0.1, 0.9))
+    both = rng.random() < 0.6
+    fan = np.zeros_like(radius)
+    for _ in range(int(rng.integers(4, 22))):
+        turn = middle + float(rng.normal(0, sector / 2)) + (np.pi if both and rng.random() < 0.5 else 0.0)
+        away = np.mod(angle - np.float32(turn) + np.float32(np.pi), np.float32(2 * np.pi)) - np.float32(np.pi)
+        width = np.float32(np.exp(rng.uniform(np.log(0.004), np.log(0.03))))
+        length = np.float32(rng.uniform(0.15, 0.8))
+        # A line is about as wide far out as it is near the lamp's rim: angles shrink with the distance there.
+        spread = np.hypot(width, np.float32(0.008) / (radius + np.float32(0.01)))
+        fan += np.float32(rng.uniform(0.2, 1.0)) * np.exp(-np.square(away / spread) - radius / length)
+    return fan / (radius + np.float32(0.06))
+
+
 def _shimmer(rng: np.random.Generator, radius: Layer, angle: Layer) -> Layer:
     """(size, size) many fine rays in all directions (dust on the glass)."""
     rays = _angular_noise(rng, angle, int(rng.integers(60, 300))) ** 2
@@ -255,6 +299,9 @@ class FlareBank:
         self.size = size
         self.flares = np.stack([render_flare(rng, size)[0] for _ in range(count)])
         self.ghosts = np.stack([_render_ghost(rng) for _ in range(_GHOST_COUNT)])
+        self.streaks = np.stack([render_streak(rng) for _ in range(_STREAK_COUNT)])
+        self.films = np.stack([render_film(rng) for _ in range(_PATTERN_COUNT)])
+        self.drops = np.stack([render_drops(rng) for _ in range(_PATTERN_COUNT)])
 
     def __len__(self) -> int:
         return len(self.flares)
@@ -267,9 +314,21 @@ class FlareBank:
         """One of the ghosts, (96, 96), values in [0, 1]."""
         return self.ghosts[int(rng.integers(len(self.ghosts)))]
 
+    def streak(self, rng: np.random.Generator) -> Layer:
+        """One of the long streaks, (96, 512, 3), 1 at the brightest."""
+        return self.streaks[int(rng.integers(len(self.streaks)))]
+
+    def film(self, rng: np.random.Generator) -> Layer:
+        """One of the wiped films, (256, 256), values in [0, 1]."""
+        return self.films[int(rng.integers(len(self.films)))]
+
+    def drop_field(self, rng: np.random.Generator) -> Layer:
+        """One of the fields of drops, (256, 256), values in [0, 1]."""
+        return self.drops[int(rng.integers(len(self.drops)))]
+
 
 def _render_ghost(rng: np.random.Generator) -> Layer:
-    """(96, 96) out-of-focus image of the aperture: a disc or polygon, filled, hollow or shaded to one side."""
+    """(96, 96) out-of-focus image of the aperture: a disc, polygon or arc, filled, hollow or shaded to one side."""
     x, y, radius, angle = _polar(_GHOST_SIZE)
     outline = radius
     if rng.random() < 0.6:
@@ -282,7 +341,13 @@ def _render_ghost(rng: np.random.Generator) -> Layer:
     turn = float(rng.uniform(0, 2 * np.pi))
     shade = 0.6 + 0.4 * (x * np.cos(turn) + y * np.sin(turn))
     hollow = float(rng.uniform(0.0, 1.0))
-    return np.clip((disc * (1 - hollow) + ring * hollow) * shade, 0.0, 1.0).astype(np.float32)
+    ghost = disc * (1 - hollow) + ring * hollow
+    if rng.random() < 0.35:  # an arc: the ring, cut by the edge of another lens
+        width = float(rng.uniform(0.05, 0.2))
+        ghost = np.exp(-np.square((radius - 0.75) / width))
+        shade = np.clip(0.5 + 0.9 * (x * np.cos(turn) + y * np.sin(turn)), 0.0, 1.0) ** 2
+    rim = np.clip((1.0 - radius) / 0.1, 0.0, 1.0)
+    return np.clip(ghost * shade * rim, 0.0, 1.0).astype(np.float32)
 
 
 # ------------------------------------------------------------------------------------------------ flare on a scene
@@ -320,16 +385,24 @@ def composite_flare(
     # By day, what is bright and small is paint or glass; in a dark picture it is a lamp.
     existing = _find_lamps(rng, linear) if dark else []
     scene = _set_exposure(rng, linear, dark, settings)
-    lamps = _place_lamps(rng, scene, existing, int(rng.integers(lights[0], lights[1] + 1)))
+    bleached = not dark and float((scene.max(axis=-1) > 0.97).mean()) > _BURNED
+    lamps = [] if bleached else _place_lamps(rng, scene, existing, int(rng.integers(lights[0], lights[1] + 1)))
+    if lamps and rng.random() < settings.p_wet_road:
+        _reflect_lamps(rng, scene, lamps)
     shot, read = (float(np.exp(rng.uniform(*np.log(bounds)))) for bounds in (settings.shot, settings.read))
     noise = sensor_noise(rng, scene, shot, read, grain=float(rng.uniform(0.0, 0.6)))
     target = linear_to_srgb(scene + noise)
-    if rng.random() < p_clean:
+    quality = int(rng.integers(*settings.quality)) if rng.random() < settings.p_compress else None
+    # Where the sun has burned a sky out there is nothing behind the white that could be told from flare.
+    if bleached or rng.random() < p_clean:
+        target = target if quality is None else block_compress(target, quality)
         return FlarePair(target, target.copy(), np.zeros_like(scene))
     flare = _sum_flares(rng, scene, lamps, bank, settings)
     flare *= _choose_gain(rng, scene, flare, settings)
     flare = flare.astype(scene.dtype, copy=False)
-    return FlarePair(linear_to_srgb(scene + flare + noise), target, flare)
+    flared = linear_to_srgb(scene + flare + noise)
+    # Blocks on the input alone: the aim is the scene itself, and no network is rewarded for drawing blocks.
+    return FlarePair(flared if quality is None else block_compress(flared, quality), target, flare)
 
 
 def _set_exposure(rng: np.random.Generator, linear: Picture, dark: bool, settings: FlareSettings) -> Picture:
@@ -364,20 +437,36 @@ def _place_lamps(rng: np.random.Generator, scene: Picture, existing: list[_Lamp]
     side = max(height, width)
     lamps = existing[:count]
     while len(lamps) < count:
-        colour = np.array(LAMP_COLOURS[int(rng.choice(6, p=(0.3, 0.22, 0.2, 0.16, 0.08, 0.04)))], dtype=np.float32)
+        colour = np.array(LAMP_COLOURS[int(rng.choice(6, p=(0.26, 0.2, 0.2, 0.14, 0.15, 0.05)))], dtype=np.float32)
         colour = np.clip(colour * rng.normal(1.0, 0.04, size=3), 0.02, 1.2).astype(np.float32)
         margin = 0.0 if rng.random() < 0.85 else 0.12  # lamps out of view flare too
         x = float(rng.uniform(-margin, 1 + margin)) * width
         y = float(rng.uniform(-margin, 0.75 if rng.random() < 0.8 else 1.0)) * height
         radius = side * float(np.exp(rng.uniform(np.log(0.003), np.log(0.015))))
         strength = float(rng.uniform(0.25, 1.0))
-        squash = float(rng.uniform(0.7, 1.3))
+        squash = float(rng.uniform(0.7, 1.3) if rng.random() < 0.7 else np.exp(rng.uniform(np.log(0.35), np.log(2.2))))
         pair = rng.random() < 0.3 and len(lamps) + 1 < count
         apart = radius * float(rng.uniform(3.0, 9.0))
         for place in (x, x + apart) if pair else (x,):  # headlights and tail lights come in twos
             stamp_disc(scene, (place, y), radius, colour * float(rng.uniform(1.5, 5.0)), squash)
             lamps.append(_Lamp(place, y, colour, strength))
     return lamps
+
+
+def _reflect_lamps(rng: np.random.Generator, scene: Picture, lamps: list[_Lamp]) -> None:
+    """Images of the lamps on a wet road, in place; they begin well below the lamps, where the road is."""
+    height, width, _ = scene.shape
+    side = max(height, width)
+    strength = float(np.exp(rng.uniform(np.log(0.04), np.log(0.9))))
+    spread = float(np.exp(rng.uniform(np.log(0.004), np.log(0.02)))) * side
+    horizon = float(rng.uniform(0.45, 0.7)) * height
+    for lamp in lamps:
+        if lamp.y < horizon:
+            place = lamp.x, max(lamp.y + 0.08 * side, 2 * horizon - lamp.y - 0.1 * side)
+            colour = lamp.colour * np.float32(strength * rng.uniform(0.5, 1.0))
+            draw_reflection(
+                rng, scene, place, colour, spread * float(rng.uniform(0.7, 1.3)), side * float(rng.uniform(0.15, 0.5))
+            )
 
 
 def _warp(
@@ -397,12 +486,18 @@ def _sum_flares(rng: np.random.Generator, scene: Picture, lamps: list[_Lamp], ba
     height, width, _ = scene.shape
     side = max(height, width)
     flare = np.zeros((height, width, 3), dtype=np.float32)
+    veil = np.zeros((max(height // 2, 1), max(width // 2, 1), 3), dtype=np.float32)
     # One windscreen, one lens: the lamps of a picture share the pattern and its direction, not its strength.
     tile, turn = bank.flare(rng), float(rng.uniform(0, 2 * np.pi))
-    tile = tile[:, ::-1] if rng.random() < 0.5 else tile
+    tile = np.ascontiguousarray(tile[:, ::-1]) if rng.random() < 0.5 else tile
     zoom = side / bank.size * float(np.exp(rng.uniform(np.log(0.8), np.log(2.8))))
     stretch = float(rng.uniform(0.85, 1.15))
-    with_ghosts = rng.random() < settings.p_ghosts
+    ghosts = _Ghosts.of(rng, scene.shape) if rng.random() < settings.p_ghosts else None
+    streak = _Streak.of(rng, bank, side) if rng.random() < settings.p_streak else None
+    layers = _veil_layers(rng) if rng.random() < settings.p_veil else []
+    # At times nothing but the veil, the streak or the ghosts is left to see.
+    alone = layers or streak or (ghosts and rng.random() < 0.4)
+    share_of_tile = float(np.exp(rng.uniform(np.log(0.04), 0.0))) if alone else 1.0
     for lamp in lamps:
         if rng.random() < 0.2:
             tile = bank.flare(rng)
@@ -410,31 +505,170 @@ def _sum_flares(rng: np.random.Generator, scene: Picture, lamps: list[_Lamp], ba
         # A lamp that burns out in the picture may be ten times as bright as white or a hundred times: how much it flares
         # cannot be read off its disc. Without lamps that hardly flare, a network darkens round every one it sees.
         weak = float(np.exp(rng.uniform(np.log(0.02), 0.0))) if rng.random() < settings.p_weak else 1.0
-        layer = _warp(
-            np.ascontiguousarray(tile), (lamp.x, lamp.y), zoom * share, turn + float(rng.normal(0, 0.04)), scene.shape, stretch
-        )
+        layer = _warp(tile, (lamp.x, lamp.y), zoom * share, turn + float(rng.normal(0, 0.04)), scene.shape, stretch)
         # Scattered light is paler than the lamp: the core burns out and glass scatters all colours.
-        colour = lamp.colour + np.float32(rng.uniform(0.0, 0.25)) * (1 - lamp.colour)
-        flare += layer * (colour * np.float32(lamp.strength * weak))
-        if with_ghosts and weak > 0.5:
-            _add_ghosts(rng, flare, lamp, bank)
+        pale = np.float32(rng.uniform(0.0, 0.25) if rng.random() < 0.6 else 0.0)
+        colour = lamp.colour + pale * (1 - lamp.colour)
+        strength = lamp.strength * weak
+        flare += layer * (colour * np.float32(strength * share_of_tile))
+        if streak:
+            streak.add(rng, flare, lamp, colour * np.float32(strength))
+        for veil_layer in layers:
+            veil_layer.add(veil, lamp, side, lamp.colour * np.float32(strength))
+        if ghosts and weak > 0.5:
+            ghosts.add(rng, flare, lamp, bank)
+    if layers:
+        flare += cv2.resize(veil, (width, height), interpolation=cv2.INTER_LINEAR)
     if rng.random() < settings.p_scene_glow:
         flare += _scene_glow(rng, scene) * float(rng.uniform(0.3, 2.0))
+    return _wet_windscreen(rng, scene, flare, bank) if rng.random() < settings.p_rain else flare
+
+
+def _wet_windscreen(rng: np.random.Generator, scene: Picture, flare: Layer, bank: FlareBank) -> Layer:
+    """`flare` as rain on the windscreen leaves it: drawn out up and down, streaky, with drops that glow."""
+    side = max(flare.shape)
+    lean = float(rng.normal(0, 0.2))
+    mean = max(float(flare.mean()), 1e-6)
+    flare = flare + smear_lights(rng, scene, lean) * np.float32(mean * np.exp(rng.uniform(np.log(0.2), np.log(3.0))))
+    ridges = np.pi / 2 - np.arctan(lean) + float(rng.normal(0, 0.1))  # of the film; they lie along the smear
+    film = cover_with_tile(rng, bank.film(rng), ridges, side / 256 * float(rng.uniform(0.8, 2.0)), flare.shape)
+    depth = np.float32(rng.uniform(0.0, 0.7))
+    flare = flare * (1 - depth + 2 * depth * film)[..., None]
+    if rng.random() < 0.7:
+        zoom = side / 256 * float(np.exp(rng.uniform(np.log(0.7), np.log(1.6))))
+        drops = cover_with_tile(rng, bank.drop_field(rng), float(rng.normal(0, 0.1)), zoom, flare.shape)
+        flare = flare + light_in_drops(drops, flare) * np.float32(np.exp(rng.uniform(np.log(0.7), np.log(8.0))))
     return flare
 
 
-def _add_ghosts(rng: np.random.Generator, flare: Layer, lamp: _Lamp, bank: FlareBank) -> None:
-    """Reflections between lens surfaces, on the line from the lamp through the optical centre; added in place."""
-    height, width, _ = flare.shape
-    centre = width / 2, height / 2
-    side = max(height, width)
-    for _ in range(int(rng.integers(1, 4))):
-        place = -float(rng.uniform(0.15, 1.4)) if rng.random() < 0.85 else float(rng.uniform(0.3, 0.8))
-        x, y = (c + place * (p - c) for c, p in zip(centre, (lamp.x, lamp.y), strict=True))
-        zoom = side * float(rng.uniform(0.02, 0.14)) / _GHOST_SIZE * 2
-        ghost = _warp(bank.ghost(rng), (x, y), zoom, float(rng.uniform(0, 2 * np.pi)), flare.shape)
-        colour = rng.dirichlet((1.2, 1.2, 1.2)) * 3 * lamp.colour
-        flare += ghost[..., None] * (colour * rng.uniform(0.1, 0.8) * lamp.strength).astype(np.float32)
+class _Streak(NamedTuple):
+    """The long streak of all lamps of a picture: grooves in one film lie one way."""
+
+    tile: Layer
+    turn: float
+    along: float
+    across: float
+    weight: float
+    tint: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, rng: np.random.Generator, bank: FlareBank, side: int) -> _Streak:
+        reach = float(np.exp(rng.uniform(np.log(0.5), np.log(2.5))))  # of the tile's half, in sides
+        sigma = float(np.exp(rng.uniform(np.log(0.0025), np.log(0.014))))
+        weight = float(np.exp(rng.uniform(np.log(3.0), np.log(30.0))))
+        return cls(
+            tile=bank.streak(rng),
+            turn=float(rng.uniform(0, 2 * np.pi)),
+            along=2 * reach * side / STREAK_TILE[1],
+            across=sigma * side / STREAK_SIGMA,
+            weight=weight,
+            tint=np.clip(rng.normal((0.95, 1.0, 1.05), 0.06), 0.7, 1.3).astype(np.float32),
+        )
+
+    def add(self, rng: np.random.Generator, flare: Layer, lamp: _Lamp, light: NDArray[np.float32]) -> None:
+        """Add the streak of one lamp to `flare`, in place."""
+        turn = self.turn + float(rng.normal(0, 0.02))
+        streak = stretch_tile(self.tile, (lamp.x, lamp.y), turn, self.along, self.across, flare.shape)
+        flare += streak * (light * self.tint * np.float32(self.weight))
+
+
+class _Veil(NamedTuple):
+    """One layer of the veil around lamps: reach in sides, shape of the falloff, colour, and how far off the lamp it lies."""
+
+    reach: float
+    power: float
+    weight: float
+    tint: NDArray[np.float32]
+    own: float
+    shift: tuple[float, float]
+    squash: float
+
+    def add(self, veil: Layer, lamp: _Lamp, side: int, light: NDArray[np.float32]) -> None:
+        """Add the layer of one lamp to `veil`, (H / 2, W / 2, 3), in place."""
+        height, width, _ = veil.shape
+        reach = self.reach * side / 2
+        x = (np.arange(width, dtype=np.float32) + np.float32(0.5 - lamp.x / 2 - self.shift[0] * reach)) / np.float32(reach)
+        y = (np.arange(height, dtype=np.float32) + np.float32(0.5 - lamp.y / 2 - self.shift[1] * reach)) / np.float32(reach)
+        distance = np.square(x)[None, :] + np.square(y * np.float32(self.squash))[:, None]
+        falloff = np.exp(-(distance ** np.float32(self.power / 2)))
+        # The layer's own colour, dimmed to the light of the lamp: scattering sorts wavelengths by angle.
+        colour = light * (1 - self.own) + self.tint * (self.own * float(light.mean()))
+        veil += falloff[..., None] * (colour * self.weight).astype(np.float32)
+
+
+_VEIL_TINTS = ((0.75, 0.55, 1.7), (0.45, 0.85, 1.7), (1.7, 0.75, 0.55), (1.5, 0.5, 1.0), (1.25, 1.0, 0.75), (0.6, 1.3, 1.1))
+
+
+def _veil_layers(rng: np.random.Generator) -> list[_Veil]:
+    """Two to four layers, each wider and weaker than the one before; the widest reach across half the picture."""
+    layers, reach, weight = (
+        [],
+        float(np.exp(rng.uniform(np.log(0.03), np.log(0.12)))),
+        float(np.exp(rng.uniform(np.log(12.0), np.log(120.0)))),
+    )
+    for _ in range(int(rng.integers(2, 5))):
+        layers.append(
+            _Veil(
+                reach=reach,
+                power=float(rng.choice((1.0, 1.5, 2.0, 3.0), p=(0.3, 0.3, 0.3, 0.1))),
+                weight=weight,
+                tint=np.array(_VEIL_TINTS[int(rng.integers(len(_VEIL_TINTS)))], dtype=np.float32),
+                own=float(rng.uniform(0.0, 0.35) if rng.random() < 0.5 else rng.uniform(0.35, 0.9)),
+                shift=(float(rng.normal(0, 0.12)), float(rng.normal(0, 0.12))),
+                squash=float(rng.uniform(0.8, 1.2)),
+            )
+        )
+        reach = min(reach * float(rng.uniform(1.5, 3.0)), 0.7)
+        weight *= float(rng.uniform(0.2, 0.7))
+    return layers
+
+
+class _Ghosts(NamedTuple):
+    """Reflections between lens surfaces, on the lines from the lamps through the optical centre.
+
+    The same surfaces reflect every lamp of a picture: places, sizes and coatings' colours are shared.
+    """
+
+    centre: tuple[float, float]
+    places: list[float]
+    sizes: list[float]
+    colours: list[NDArray[np.float32]]
+    image: float
+    """Light of the lamp's own small, sharp image, mirrored through the centre; 0 for none."""
+
+    @classmethod
+    def of(cls, rng: np.random.Generator, shape: tuple[int, ...]) -> _Ghosts:
+        # A crop's middle is not where the lens looks: the centre may lie well off it.
+        off = float(rng.uniform(0.0, 0.3)) if rng.random() < 0.5 else 0.0
+        centre = tuple(size * (0.5 + off * float(rng.normal())) for size in (shape[1], shape[0]))
+        count = int(rng.integers(1, 4))
+        places = [-float(rng.uniform(0.15, 1.4)) if rng.random() < 0.85 else float(rng.uniform(0.3, 0.8)) for _ in range(count)]
+        # Coatings reflect blue and violet most often.
+        tints = [(0.5, 0.45, 1.9) if rng.random() < 0.45 else rng.dirichlet((1.2, 1.2, 1.2)) * 3 for _ in range(count)]
+        return cls(
+            centre=(centre[0], centre[1]),
+            places=places,
+            sizes=[float(rng.uniform(0.02, 0.14)) for _ in range(count)],
+            colours=[(np.array(tint) * np.exp(rng.uniform(np.log(0.1), np.log(2.5)))).astype(np.float32) for tint in tints],
+            image=float(np.exp(rng.uniform(np.log(0.5), np.log(6.0)))) if rng.random() < 0.4 else 0.0,
+        )
+
+    def add(self, rng: np.random.Generator, flare: Layer, lamp: _Lamp, bank: FlareBank) -> None:
+        """Add the ghosts of one lamp to `flare`, in place."""
+        side = max(flare.shape)
+        away = lamp.x - self.centre[0], lamp.y - self.centre[1]
+        for place, size, tint in zip(self.places, self.sizes, self.colours, strict=True):
+            x, y = (c + place * a for c, a in zip(self.centre, away, strict=True))
+            zoom = side * size / _GHOST_SIZE * 2
+            ghost = _warp(bank.ghost(rng), (x, y), zoom, float(rng.uniform(0, 2 * np.pi)), flare.shape)
+            flare += ghost[..., None] * (tint * lamp.colour * np.float32(lamp.strength))
+        if self.image > 0:
+            x, y = (c - a for c, a in zip(self.centre, away, strict=True))
+            coating = (0.6, 0.8, 1.6) if rng.random() < 0.5 else (1.0, 1.0, 1.0)
+            colour = (lamp.colour * np.array(coating) * self.image * lamp.strength).astype(np.float32)
+            spot = np.zeros(flare.shape, dtype=np.float32)
+            stamp_disc(spot, (x, y), max(side * float(rng.uniform(0.004, 0.014)), 1.0), colour, float(rng.uniform(0.4, 1.6)))
+            flare += spot
 
 
 def _scene_glow(rng: np.random.Generator, scene: Picture) -> Layer:
