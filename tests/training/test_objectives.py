@@ -69,7 +69,9 @@ def test_another_objective_of_the_same_recipe_makes_the_same_batches(objective: 
 
 
 def test_batches_are_pictures(objective: Objective) -> None:
-    for name, values in objective.batch(np.random.default_rng(3)).items():
+    batch = objective.batch(np.random.default_rng(3))
+    batch.pop("shift", None)  # of the second photographs, in pixels
+    for name, values in batch.items():
         assert values.dtype == torch.float32 and values.shape[1] == 3, name
         assert values.min() >= 0 and values.max() <= 1, name
         assert values.is_contiguous(memory_format=torch.channels_last) or values.is_contiguous(), name
@@ -156,9 +158,12 @@ def test_translation_perfect(objectives: dict[str, Objective], monkeypatch: pyte
     objective = objectives["translation"]
     assert isinstance(objective, Translation)
     batch = objective.batch(np.random.default_rng(1))
-    answers = {id(objective.to_day): batch["day"], id(objective.to_night): batch["night"]}
+    down, right = batch["shift"].tolist()
+    height, width = batch["day"].shape[-2:]
+    aside = F.pad(batch["day"], (0, right, 0, down))[: len(batch["again"]), :, down : down + height, right : right + width]
+    answers = {id(batch["night"]): batch["day"], id(batch["day"]): batch["night"], id(batch["again"]): aside}
     even = PixelMaps(affine=torch.zeros(2, 12, 8, 8))
-    monkeypatch.setattr(objective, "_apply", lambda network, _: (answers[id(network)], even))
+    monkeypatch.setattr(objective, "_apply", lambda _, picture: (answers[id(picture)], even))
     assert loss(objective.terms(batch, 1)) == 0  # a step without the unpaired terms
 
 
@@ -171,7 +176,7 @@ def test_the_critic_works_only_at_adversarial_steps(objectives: dict[str, Object
     assert {"adversarial", "cycle", "identity"} <= objective.terms(batch, 0).keys()
     made = objective.critic_terms(0)
     assert set(made) == {"critic_day", "critic_night"}
-    assert objective.terms(batch, 1).keys() == {"day", "night", "smoothness"}
+    assert objective.terms(batch, 1).keys() == {"day", "night", "gradient", "steady", "smoothness"}
     assert objective.critic_terms(1) == {}
 
 
@@ -192,6 +197,46 @@ def test_nights_are_darker_than_days(objectives: dict[str, Objective]) -> None:
     batch = objectives["translation"].batch(np.random.default_rng(4))
     assert batch["night"].mean() < batch["day"].mean()
     assert batch["real_night"].mean() < batch["real_day"].mean()
+
+
+def test_the_second_photograph_shows_the_same_place(objectives: dict[str, Objective]) -> None:
+    """Moved by the shift, the nights differ by noise; by any other shift, or none, by more."""
+    objective = objectives["translation"]
+    for seed in range(20):
+        batch = objective.batch(np.random.default_rng(seed))
+        down, right = batch["shift"].tolist()
+        if min(down, right) < 3:
+            continue
+        again = batch["again"]
+        night, (height, width) = batch["night"][: len(again)], again.shape[-2:]
+        moved = night[..., down:, right:] - again[..., : height - down, : width - right]
+        assert 0 < moved.abs().mean() < 0.5 * (night - again).abs().mean()
+        return
+    raise AssertionError("no seed moves the picture")
+
+
+def test_unsteadiness_is_what_two_photographs_of_a_place_come_to(
+    objectives: dict[str, Objective], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = objectives["translation"]
+    assert isinstance(objective, Translation)
+    batch = objective.batch(np.random.default_rng(1)) | {"shift": torch.tensor((2, 3))}
+    output = torch.rand(batch["night"].shape, generator=torch.Generator().manual_seed(5))
+    height, width = output.shape[-2:]
+    aside = F.pad(output, (0, 3, 0, 2))[: len(batch["again"]), :, 2 : 2 + height, 3 : 3 + width]
+    monkeypatch.setattr(objective, "_apply", lambda *_: (aside + 0.25, PixelMaps()))
+    assert float(objective._unsteadiness(objective.generators["day"], output, batch)) == pytest.approx(0.25)
+
+
+def test_one_direction_alone_is_trained_without_critics() -> None:
+    both = recipe("translation")
+    day = tuple(engine for engine in both.engines if engine.task == "day")
+    alone = build(both.model_copy(update={"engines": day, "options": both.options | {"adversarial_every": 0}}), pictures())
+    batch = alone.batch(np.random.default_rng(0))
+    assert "real_night" not in batch
+    assert alone.terms(batch, 0).keys() == {"day", "gradient", "steady", "smoothness"}
+    with pytest.raises(ConfigError, match="both directions"):
+        build(both.model_copy(update={"engines": day, "options": both.options | {"adversarial_every": 8}}), pictures())
 
 
 # ------------------------------------------------------------------------------------------------------- the base

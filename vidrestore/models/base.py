@@ -74,7 +74,8 @@ def sample_map(values: Tensor, picture: Tensor, whole: Whole | None) -> Tensor:
         (N, C, H, W).
     """
     height, width = picture.shape[-2:]
-    whole = whole or Whole(height, width)
+    if whole is None:
+        return F.interpolate(values, size=(height, width), mode="bilinear", align_corners=False)
     y = (torch.arange(height, device=picture.device, dtype=torch.float32) + whole.top + 0.5) / whole.height * 2 - 1
     x = (torch.arange(width, device=picture.device, dtype=torch.float32) + whole.left + 0.5) / whole.width * 2 - 1
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).unsqueeze(0).expand(len(picture), -1, -1, -1)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidrestore.models.pixel_maps import MapNetwork, PixelMaps
+from vidrestore.models.pixel_maps import GUIDED, MapNetwork, PixelMaps
 
 __all__ = ["FastFlare", "FastTranslator", "SmallUNet"]
 
@@ -22,6 +22,10 @@ MARGIN = 8
 sees zeros, and the colours that came of them stood as a pale frame in the picture."""
 HIGHEST_THRESHOLD = 0.25
 """Of the sigma filter, in square roots of code values: no sensor's noise is larger."""
+
+
+KNEES = (0.04, 0.6)
+"""Least and largest knee of a guided transform, in square roots of code values: steeper, and noise would be told apart."""
 
 
 class _Pair(nn.Module):
@@ -105,23 +109,35 @@ class FastTranslator(MapNetwork):
         widths: of the U-Net.
         thumbnail_size: longest side of what it sees, pixels.
         denoise: whether the noise map is predicted and applied.
+        guided: whether the transforms also depend on how bright a pixel is (`PixelMaps.affine`).
     """
 
     core: SmallUNet
     wants_grain = True
     identity: Tensor
 
-    def __init__(self, widths: Sequence[int] = (24, 32, 48, 64, 96), thumbnail_size: int = 192, denoise: bool = True) -> None:
+    def __init__(
+        self,
+        widths: Sequence[int] = (24, 32, 48, 64, 96),
+        thumbnail_size: int = 192,
+        denoise: bool = True,
+        guided: bool = False,
+    ) -> None:
         super().__init__()
         self.thumbnail_size = thumbnail_size
         self.denoise = denoise
-        self.core = SmallUNet(4, 13 if denoise else 12, widths)
+        self.guided = guided
+        colours = GUIDED if guided else 12
+        self.core = SmallUNet(4, colours + int(denoise), widths)
         with torch.no_grad():  # begins as the identity, nearly without denoising
             self.core.head.weight.mul_(0.1)
             assert self.core.head.bias is not None
             self.core.head.bias.zero_()
-            self.core.head.bias[12:] = -2.0
-        self.register_buffer("identity", torch.eye(3, 4).reshape(1, 12, 1, 1), persistent=False)
+            if denoise:
+                self.core.head.bias[colours] = -2.0
+        identity = torch.zeros(1, colours, 1, 1)
+        identity[:, :12] = torch.eye(3, 4).reshape(1, 12, 1, 1)
+        self.register_buffer("identity", identity, persistent=False)
 
     def maps(self, thumbnail: Tensor) -> PixelMaps:
         colours = thumbnail[:, :3].clamp(0, 1).sqrt()
@@ -130,5 +146,11 @@ class FastTranslator(MapNetwork):
         predicted = self.core(self.as_core(seen)).float()
         edge = MARGIN // 2  # the map has half the thumbnail's size
         predicted = predicted[..., edge:-edge, edge:-edge]
-        noise = HIGHEST_THRESHOLD * torch.sigmoid(predicted[:, 12:13]) if self.denoise else None
-        return PixelMaps(affine=predicted[:, :12] + self.identity, noise=noise)
+        count = self.identity.shape[1]
+        affine = predicted[:, :count] + self.identity
+        if self.guided:
+            low, high = KNEES
+            knee = low + (high - low) * torch.sigmoid(affine[:, -1:])
+            affine = torch.cat([affine[:, :-1], knee], dim=1)
+        noise = HIGHEST_THRESHOLD * torch.sigmoid(predicted[:, count:]) if self.denoise else None
+        return PixelMaps(affine=affine, noise=noise)

@@ -6,9 +6,13 @@ does the same to integer frames in one pass on a CPU; both agree within one leve
 
 Flare is light that was added to the scene's, so it is subtracted in linear light. Day and night are affine transforms of
 colour, as in HDRNet (Gharbi et al., "Deep Bilateral Learning for Real-Time Image Enhancement", SIGGRAPH 2017), of the
-square root of the picture, which spreads the dark tones. The noise that a brighter picture would show is taken out by a
-sigma filter (Lee, "Digital image smoothing and the sigma filter", 1983) with soft weights: pixels further away in value
-than the threshold have no part in it, so that no edge above the noise is smeared.
+square root of the picture, which spreads the dark tones. A guided transform also depends on how bright the pixel is, so that
+a branch and the sky behind it, which share a place of a small map, are not treated alike: HDRNet's grid has eight slices
+along brightness; here two are mixed by a saturating curve (`guide_of`), whose bend the network puts where it is needed.
+
+The noise that a brighter picture would show is taken out by a sigma filter (Lee, "Digital image smoothing and the sigma
+filter", 1983) with soft weights: pixels further away in value than the threshold have no part in it, so that no edge above
+the noise is smeared.
 """
 
 from __future__ import annotations
@@ -22,7 +26,18 @@ from torch import Tensor
 
 from vidrestore.models.base import RestorationNetwork, Whole, sample_map
 
-__all__ = ["GAMMA", "MapNetwork", "PixelMaps", "apply_maps", "grain_of", "sigma_filter", "spare_lights", "subtract_flare"]
+__all__ = [
+    "GAMMA",
+    "GUIDED",
+    "MapNetwork",
+    "PixelMaps",
+    "apply_maps",
+    "grain_of",
+    "guide_of",
+    "sigma_filter",
+    "spare_lights",
+    "subtract_flare",
+]
 
 GAMMA = 2.2
 """Display gamma: light adds up, code values do not."""
@@ -32,6 +47,9 @@ TRUST = 0.5
 """Share of a pixel's light that must be left for its colour to be believed entirely."""
 BURNED = 0.9
 """Mean code value above which a pixel counts as part of a light, fully at 1."""
+GUIDED = 25
+"""Channels of a guided affine map."""
+LEAST_KNEE = 1e-3
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
@@ -45,7 +63,8 @@ class PixelMaps:
     flare: Tensor | None = None
     """(N, 3, h, w) float32: stray light, code values 0..1."""
     affine: Tensor | None = None
-    """(N, 12, h, w) float32: the rows of a 3x4 matrix, applied to the square root of the code values 0..1."""
+    """(N, 12 or GUIDED, h, w) float32: the rows of a 3x4 matrix A, applied to the square root of the code values 0..1.
+    Guided: the matrix is A + g B, with g from `guide_of`; the next 12 are the rows of B, the last is the knee, above 0."""
     noise: Tensor | None = None
     """(N, 1, h, w) float32, 0 or more: threshold of the sigma filter, in square roots of code values. Needs `affine`."""
 
@@ -94,8 +113,23 @@ def apply_maps(picture: Tensor, maps: PixelMaps, whole: Whole | None = None) -> 
     root = picture.clamp(0, 1).sqrt()
     if maps.noise is not None:
         root = sigma_filter(root, sample_map(maps.noise, picture, whole))
-    rows = sample_map(maps.affine, picture, whole).unflatten(1, (3, 4))
+    sampled = sample_map(maps.affine, picture, whole)
+    rows = sampled[:, :12]
+    if sampled.shape[1] == GUIDED:
+        rows = rows + guide_of(root, sampled[:, 24:]) * sampled[:, 12:24]
+    rows = rows.unflatten(1, (3, 4))
     return (rows[:, :, :3] * root.unsqueeze(1)).sum(dim=2) + rows[:, :, 3]
+
+
+def guide_of(root: Tensor, knee: Tensor) -> Tensor:
+    """How bright pixels count as, (N, 1, H, W) in 0..1: m / (m + knee), with m the mean of the channels.
+
+    Args:
+        root: (N, 3, H, W) float32, square roots of code values 0..1.
+        knee: (N, 1, H, W) float32: the m that counts as half bright.
+    """
+    mean = root.mean(dim=1, keepdim=True)
+    return mean / (mean + knee.clamp_min(LEAST_KNEE))
 
 
 def spare_lights(picture: Tensor, flare: Tensor) -> Tensor:

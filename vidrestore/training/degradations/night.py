@@ -2,8 +2,9 @@
 
 Worked in linear light, in the order of the physics: the scene is lit anew (`relight`: less light, sky darker than the
 ground, sodium, LED or moon colours that change across the picture, the car's own headlights, vignetting, colours
-fading in the dark), lamps with a glow are added, then the sensor (Poisson-Gaussian noise) and the recorder (block
-compression) take their part.
+fading in the dark), lamps with a glow are added, then the camera takes its part (`photograph`: Poisson-Gaussian noise, shadows
+cut off below the black level, block compression). Lamps belong to the scene, so the day picture gets them too, without glow:
+who turns night into day must not put them out.
 
 Sources: day-for-night relighting after Punnappurath et al., "Day-to-Night Image Synthesis for Training Nighttime
 Neural ISPs" (CVPR 2022), section 3 (exposure, illuminants that vary in space, noise); colour fading after Jensen et
@@ -13,7 +14,8 @@ al., "Night Rendering" (2000); glow as a sum of falloffs after Narasimhan and Na
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -30,7 +32,7 @@ from vidrestore.training.degradations.common import (
     srgb_to_linear,
 )
 
-__all__ = ["LAMP_COLOURS", "NightSettings", "relight", "simulate_night"]
+__all__ = ["LAMP_COLOURS", "Camera", "NightScene", "NightSettings", "make_night", "photograph", "relight", "simulate_night"]
 
 ILLUMINANTS = (
     (1.25, 0.90, 0.48),  # sodium vapour
@@ -66,12 +68,49 @@ class NightSettings:
     """Light added on the road by the own car, relative to the night's level."""
     vignetting: tuple[float, float] = (0.0, 0.55)
     """Loss of light in the corners."""
-    lamps: tuple[int, int] = (0, 4)
+    lamps: tuple[int, int] = (0, 8)
     """Fewest and most lamps added."""
+    lamp_size: tuple[float, float] = (0.0015, 0.012)
+    """Radius of a lamp relative to the picture's longer side, log-uniform."""
+    p_haze: float = 0.3
+    """How often lamps glow far around, as through haze, or where flare was not taken away entirely."""
     shot: tuple[float, float] = (1e-4, 1.5e-3)
     read: tuple[float, float] = (3e-4, 3e-3)
+    p_crush: float = 0.4
+    """How often the camera cuts off its shadows."""
+    black: tuple[float, float] = (5e-4, 5e-3)
+    """Linear light below which it shows nothing then, log-uniform."""
     p_compress: float = 0.7
     quality: tuple[int, int] = (35, 92)
+    p_dark: float = 0.35
+    """How often the night is `DASHCAM`'s instead: a road outside the city, lit by hardly more than the own headlights."""
+
+
+DASHCAM: dict[str, tuple[float, float]] = {
+    "exposure": (1 / 120, 1 / 20), "contrast": (1.2, 2.0), "sky": (0.02, 0.3), "headlights": (1.0, 9.0),
+}  # fmt: skip
+"""What differs there."""
+
+
+class Camera(NamedTuple):
+    """What a camera does to light, see `photograph`."""
+
+    shot: float
+    read: float
+    grain: float
+    black: float
+    quality: int | None
+    """Of the compression, 1..100; None: none."""
+
+
+class NightScene(NamedTuple):
+    """A place by night and by day."""
+
+    light: Picture
+    """(H, W, 3) linear light by night, lamps and their glow included, before the camera."""
+    day: Picture
+    """(H, W, 3) sRGB in [0, 1]: the day picture with the night's lamps in it, lit, without glow."""
+    camera: Camera
 
 
 def simulate_night(rng: np.random.Generator, day_srgb: Picture, settings: NightSettings | None = None) -> Picture:
@@ -83,14 +122,34 @@ def simulate_night(rng: np.random.Generator, day_srgb: Picture, settings: NightS
     Returns:
         The same shape and precision, sRGB in [0, 1].
     """
+    scene = make_night(rng, day_srgb, settings)
+    return photograph(rng, scene.light, scene.camera)
+
+
+def make_night(rng: np.random.Generator, day_srgb: Picture, settings: NightSettings | None = None) -> NightScene:
+    """A day picture (as for `simulate_night`) as a scene that can be photographed by night, as often as one likes."""
     settings = settings or NightSettings()
-    linear = relight(rng, srgb_to_linear(as_picture(day_srgb)), settings)
-    linear = _add_lamps(rng, linear, settings)
-    shot, read = (_log_uniform(rng, *bounds) for bounds in (settings.shot, settings.read))
-    night = linear_to_srgb(add_noise(rng, linear, shot, read, grain=float(rng.uniform(0.0, 0.7))))
-    if rng.random() < settings.p_compress:
-        night = block_compress(night, int(rng.integers(*settings.quality)))
-    return night
+    if rng.random() < settings.p_dark:
+        settings = replace(settings, **DASHCAM)
+    linear = srgb_to_linear(as_picture(day_srgb))
+    light, lit = _add_lamps(rng, relight(rng, linear, settings), linear, settings)
+    camera = Camera(
+        shot=_log_uniform(rng, *settings.shot),
+        read=_log_uniform(rng, *settings.read),
+        grain=float(rng.uniform(0.0, 0.7)),
+        black=_log_uniform(rng, *settings.black) if rng.random() < settings.p_crush else 0.0,
+        quality=int(rng.integers(*settings.quality)) if rng.random() < settings.p_compress else None,
+    )
+    return NightScene(light, linear_to_srgb(lit), camera)
+
+
+def photograph(rng: np.random.Generator, light: Picture, camera: Camera) -> Picture:
+    """Linear light (H, W, 3) as this camera records it, sRGB in [0, 1]; `rng` draws the noise."""
+    seen = add_noise(rng, light, camera.shot, camera.read, camera.grain)
+    if camera.black:
+        seen = (seen - light.dtype.type(camera.black)) * light.dtype.type(1 / (1 - camera.black))
+    picture = linear_to_srgb(seen)
+    return picture if camera.quality is None else block_compress(picture, camera.quality)
 
 
 def relight(rng: np.random.Generator, linear: Picture, settings: NightSettings | None = None) -> Picture:
@@ -178,26 +237,32 @@ def _fade_colours(rng: np.random.Generator, linear: Picture) -> Picture:
     return linear + weight * (light[..., None] - linear)
 
 
-def _add_lamps(rng: np.random.Generator, linear: Picture, settings: NightSettings) -> Picture:
-    """Street lamps and other cars: saturated discs in the upper two thirds, each with a modest glow."""
-    height, width, _ = linear.shape
+def _add_lamps(rng: np.random.Generator, night: Picture, day: Picture, settings: NightSettings) -> tuple[Picture, Picture]:
+    """Street lamps and other cars: discs in the upper two thirds that saturate, with a glow by night. Both in linear light."""
+    height, width, _ = night.shape
     small_h, small_w = max(height // 4, 1), max(width // 4, 1)
     y, x = np.mgrid[0:small_h, 0:small_w].astype(np.float32)
     glow = np.zeros((small_h, small_w, 3), dtype=np.float32)
-    lit = linear.copy()
+    night, day = night.copy(), day.copy()
     side = max(height, width)
+    haze = rng.random() < settings.p_haze
     for _ in range(int(rng.integers(settings.lamps[0], settings.lamps[1] + 1))):
         colour = np.array(LAMP_COLOURS[int(rng.choice(6, p=(0.25, 0.25, 0.25, 0.1, 0.1, 0.05)))], dtype=np.float32)
         centre = float(rng.uniform(0, width)), float(rng.uniform(0, 0.66 * height))
-        radius = side * _log_uniform(rng, 0.003, 0.012)
-        stamp_disc(lit, centre, radius, colour * float(rng.uniform(1.2, 4.0)))
+        radius = side * _log_uniform(rng, *settings.lamp_size)
+        lamp = colour * float(rng.uniform(1.2, 4.0))
+        stamp_disc(night, centre, radius, lamp)
+        stamp_disc(day, centre, radius, np.minimum(lamp, 1.0))
         distance = ((x + 0.5) * 4 - centre[0]) ** 2 + ((y + 0.5) * 4 - centre[1]) ** 2
         reach = radius * float(rng.uniform(1.5, 4.0))
         falloff = float(rng.uniform(0.1, 0.6)) / (1.0 + distance / (reach * reach)) ** float(rng.uniform(1.0, 1.6))
+        if haze:
+            reach = side * _log_uniform(rng, 0.03, 0.25)
+            falloff += _log_uniform(rng, 0.003, 0.06) * np.exp(-np.sqrt(distance) / np.float32(reach))
         glow += falloff[..., None] * colour
     if glow.any():
-        lit += cv2.resize(glow, (width, height), interpolation=cv2.INTER_LINEAR)
-    return lit
+        night += cv2.resize(glow, (width, height), interpolation=cv2.INTER_LINEAR)
+    return night, day
 
 
 def stamp_disc(

@@ -1,4 +1,8 @@
-"""Day <-> night: CycleGAN's losses, and paired ones on simulated nights.
+"""Day <-> night: paired losses on simulated nights, CycleGAN's on real ones, and steadiness.
+
+A recipe may train both directions, or one of them alone; CycleGAN's losses need both. Steadiness in time is trained without
+videos: the same place is photographed twice, moved by some pixels and with other noise, and should come out the same (the
+idea of Eilertsen, Mantiuk and Unger, "Single-frame Regularization for Temporally Stable CNNs", CVPR 2019).
 
 Zhu et al. 2017, section 3: LSGAN, cycle consistency, identity. The unpaired terms cost three more passes and two
 discriminators; they are computed at every `adversarial_every`-th step and weighted up by as much (lazily, as Karras et
@@ -14,31 +18,42 @@ import torch
 from torch import Tensor, nn
 
 from vidrestore.engine.processing import make_thumbnail
+from vidrestore.errors import ConfigError
 from vidrestore.models.base import RestorationNetwork
 from vidrestore.models.cyclegan import PatchDiscriminator
 from vidrestore.models.pixel_maps import MapNetwork, PixelMaps, apply_maps
 from vidrestore.training.data import Pictures, random_crop
-from vidrestore.training.degradations.night import simulate_night
+from vidrestore.training.degradations.night import make_night, photograph
 from vidrestore.training.objectives.base import Objective, Terms, load_teacher, options_of, psnr, to_tensor
 from vidrestore.training.recipe import Recipe
 
 __all__ = ["Translation"]
 
 
+DEFAULTS = {
+    "adversarial_every": 8, "adversarial": 0.02, "cycle": 0.3, "identity": 0.1, "smoothness": 0.02, "zoom": 4.0,
+    "critic_base": 32, "teacher": 0.5, "gradient": 0.2, "steady": 0.3, "shift": 8, "p_day": 0.05,
+}  # fmt: skip
+"""Weights of the terms; `zoom` of the crops; `shift`: pixels by which the second photograph may lie aside; `p_day`: how often a
+picture for night -> day is taken by day already, and must come back as it is."""
+
+
 class Translation(Objective):
-    """Two generators, `day` (night -> day) and `night` (day -> night), and a discriminator for each."""
+    """Generators for `day` (night -> day), `night` (day -> night) or both, and a discriminator for each."""
 
     def __init__(self, recipe: Recipe, pictures: Pictures) -> None:
         super().__init__(recipe, pictures)
-        self.options = options_of(
-            recipe,
-            {
-                "adversarial_every": 8, "adversarial": 0.02, "cycle": 0.3, "identity": 0.1, "smoothness": 0.02,
-                "zoom": 4.0, "critic_base": 32, "teacher": 0.5,
-            },
-        )  # fmt: skip
-        tasks = {engine.task: engine.id for engine in recipe.engines}
-        self.to_day, self.to_night = self._generator(tasks["day"]), self._generator(tasks["night"])
+        self.options = options_of(recipe, DEFAULTS)
+        self.generators: dict[str, MapNetwork] = {}
+        for engine in recipe.engines:
+            network = self.networks[engine.id]
+            assert isinstance(network, MapNetwork)
+            self.generators[engine.task] = network
+        if self.options["adversarial_every"] and set(self.generators) != {"day", "night"}:
+            raise ConfigError(
+                "CycleGAN's losses need both directions, an engine for day and one for night.",
+                "Add the other engine to the recipe, or set adversarial_every = 0 in [options].",
+            )
         base = int(self.options["critic_base"])
         if self.options["adversarial_every"]:
             self.critic = nn.ModuleDict({"day": PatchDiscriminator(base), "night": PatchDiscriminator(base)})
@@ -49,38 +64,52 @@ class Translation(Objective):
         self.days = [i for folder, rows in pictures.by_folder.items() if "night" not in folder for i in rows]
         self._made: dict[str, Tensor] = {}
         rng = np.random.default_rng(recipe.loop.seed)
-        self.held_out = [self._pair(rng, picture) for picture in pictures.held_out for _ in range(2)]
-
-    def _generator(self, name: str) -> MapNetwork:
-        network = self.networks[name]
-        assert isinstance(network, MapNetwork)
-        return network
+        self.held_out = [self._pair(rng, picture)[:2] for picture in pictures.held_out for _ in range(2)]
 
     def _size(self) -> tuple[int, int]:
         return self.recipe.loop.crop * 2 // 3, self.recipe.loop.crop
 
-    def _pair(self, rng: np.random.Generator, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        day = random_crop(rng, picture, *self._size(), self.options["zoom"])
-        night = simulate_night(rng, day.astype(np.float32) / 255)
-        return np.rint(night * 255) / np.float32(255), day.astype(np.float32) / 255
+    def _pair(
+        self, rng: np.random.Generator, picture: np.ndarray, shift: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A night, the day it should become, and the night again from `shift` pixels (down, right) away; code values 0..1.
+        Without a shift nothing is photographed again."""
+        height, width = self._size()
+        down, right = shift or (0, 0)
+        crop = random_crop(rng, picture, height + down, width + right, self.options["zoom"])
+        scene = make_night(rng, crop.astype(np.float32) / 255)
+        night, again = (
+            np.rint(photograph(rng, scene.light[top : top + height, left : left + width], scene.camera) * 255) / np.float32(255)
+            if wanted
+            else np.empty(0, np.float32)
+            for (top, left), wanted in (((0, 0), True), (shift or (0, 0), shift is not None))
+        )
+        return night, scene.day[:height, :width].astype(np.float32), again
 
     def batch(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        pictures, count = self.pictures.train, self.recipe.loop.batch
-        pairs = [self._pair(rng, pictures[self.days[rng.integers(len(self.days))]]) for _ in range(count)]
-        nights, days = zip(*pairs, strict=True)
-        # Real nights and days that do not belong together: what the discriminators hold for true.
-        real = [
-            random_crop(rng, pictures[rows[rng.integers(len(rows))]], *self._size(), self.options["zoom"])
-            for rows in (self.nights or self.days, self.days)
-            for _ in range(max(1, count // 2))
+        """Code values 0..1: `night` and `day` are pairs; `again` (half as many) is what `night` shows from `shift` (2,) pixels
+        aside, other noise; `real_night` and `real_day` (half as many) do not belong together: what critics hold for true."""
+        pictures, count, most = self.pictures.train, self.recipe.loop.batch, int(self.options["shift"])
+        shift = int(rng.integers(0, most + 1)), int(rng.integers(0, most + 1))
+        half = max(1, count // 2)
+        pairs = [
+            self._pair(rng, pictures[self.days[rng.integers(len(self.days))]], shift if place < half else None)
+            for place in range(count)
         ]
-        half = len(real) // 2
-        return {
-            "night": to_tensor(list(nights)),
-            "day": to_tensor(list(days)),
-            "real_night": to_tensor(real[:half]),
-            "real_day": to_tensor(real[half:]),
-        }
+        nights, days, others = (list(column) for column in zip(*pairs, strict=True))
+        result = {"night": to_tensor(nights), "day": to_tensor(days), "again": to_tensor(others[:half])}
+        if rng.random() < self.options["p_day"] * count:  # the last one, which has no second photograph
+            result["night"][-1] = result["day"][-1]
+        result["shift"] = torch.tensor(shift)
+        if self.teachers or self.options["adversarial_every"]:
+            for name, rows in (("real_night", self.nights or self.days), ("real_day", self.days)):
+                result[name] = to_tensor(
+                    [
+                        random_crop(rng, pictures[rows[rng.integers(len(rows))]], *self._size(), self.options["zoom"])
+                        for _ in range(half)
+                    ]
+                )
+        return result
 
     def _apply(self, generator: MapNetwork, picture: Tensor) -> tuple[Tensor, PixelMaps]:
         """The translated picture and the maps that made it."""
@@ -90,23 +119,38 @@ class Translation(Objective):
         return apply_maps(picture, maps), maps
 
     def terms(self, batch: Mapping[str, Tensor], step: int) -> Terms:
-        day, day_maps = self._apply(self.to_day, batch["night"])
-        night, night_maps = self._apply(self.to_night, batch["day"])
-        affine = [maps.affine for maps in (day_maps, night_maps) if maps.affine is not None]
-        slopes = [m.diff(dim=d).abs().mean() for m in affine for d in (2, 3)]
-        terms: Terms = {
-            "day": (day - batch["day"]).abs().mean() + ((day - batch["day"]) ** 2).mean(),
-            "night": (night - batch["night"]).abs().mean(),
-            "smoothness": self.options["smoothness"] * torch.stack(slopes).sum(),
-        }
-        for task, generator, real in (("day", self.to_day, "real_night"), ("night", self.to_night, "real_day")):
+        terms: Terms = {}
+        smoothness = []
+        for task, generator in self.generators.items():
+            source, target = (batch["night"], batch["day"]) if task == "day" else (batch["day"], batch["night"])
+            output, maps = self._apply(generator, source)
+            error = output - target
+            terms[task] = error.abs().mean()
+            if task == "day":
+                terms[task] = terms[task] + error.square().mean()
+                if self.options["gradient"]:
+                    slopes = sum(error.diff(dim=dim).abs().mean() for dim in (2, 3))
+                    terms["gradient"] = self.options["gradient"] * slopes
+                if self.options["steady"]:
+                    terms["steady"] = self.options["steady"] * self._unsteadiness(generator, output, batch)
+            if maps.affine is not None:
+                smoothness += [maps.affine.diff(dim=dim).abs().mean() for dim in (2, 3)]
             if (teacher := self.teachers.get(task)) is not None:
-                terms[f"teacher_{task}"] = self.options["teacher"] * self._distance(generator, teacher, batch[real])
+                real = batch["real_night" if task == "day" else "real_day"]
+                terms[f"teacher_{task}"] = self.options["teacher"] * self._distance(generator, teacher, real)
+        terms["smoothness"] = self.options["smoothness"] * torch.stack(smoothness).sum()
         self._made = {}
         every = int(self.options["adversarial_every"])
         if every and step % every == 0:
             terms |= self._unpaired(batch, every)
         return terms
+
+    def _unsteadiness(self, generator: MapNetwork, output: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """Mean difference between what became of two photographs of a place, where both show it."""
+        again, _ = self._apply(generator, batch["again"])
+        count, _, height, width = again.shape
+        down, right = (int(value) for value in batch["shift"])
+        return (output[:count, :, down:, right:] - again[:, :, : height - down, : width - right]).abs().mean()
 
     def _distance(self, generator: MapNetwork, teacher: RestorationNetwork, picture: Tensor) -> Tensor:
         """How far a generator is from its teacher on a real picture, of which nobody knows the right answer."""
@@ -117,15 +161,16 @@ class Translation(Objective):
 
     def _unpaired(self, batch: Mapping[str, Tensor], every: int) -> Terms:
         options, critic = self.options, self.critic
+        to_day, to_night = self.generators["day"], self.generators["night"]
         assert isinstance(critic, nn.ModuleDict)
         real_night, real_day = batch["real_night"], batch["real_day"]
-        fake_day, _ = self._apply(self.to_day, real_night)
-        fake_night, _ = self._apply(self.to_night, real_day)
+        fake_day, _ = self._apply(to_day, real_night)
+        fake_night, _ = self._apply(to_night, real_day)
         fake_day, fake_night = fake_day.clamp(0, 1), fake_night.clamp(0, 1)
-        back_night, _ = self._apply(self.to_night, fake_day)
-        back_day, _ = self._apply(self.to_day, fake_night)
-        same_day, _ = self._apply(self.to_day, real_day)
-        same_night, _ = self._apply(self.to_night, real_night)
+        back_night, _ = self._apply(to_night, fake_day)
+        back_day, _ = self._apply(to_day, fake_night)
+        same_day, _ = self._apply(to_day, real_day)
+        same_night, _ = self._apply(to_night, real_night)
         kept = (same_day - real_day).abs().mean() + (same_night - real_night).abs().mean()
         critic.requires_grad_(False)
         fooled = sum(((critic[name](fake) - 1) ** 2).mean() for name, fake in (("day", fake_day), ("night", fake_night)))
@@ -150,22 +195,25 @@ class Translation(Objective):
         }
 
     def validate(self, networks: nn.ModuleDict) -> tuple[dict[str, float], np.ndarray]:
-        ids = {engine.task: engine.id for engine in self.recipe.engines}
-        to_day, to_night = (networks[ids[task]] for task in ("day", "night"))
-        assert isinstance(to_day, MapNetwork) and isinstance(to_night, MapNetwork)
-        day_figures, night_figures, rows = [], [], []
+        figures: dict[str, list[float]] = {task: [] for task in self.generators}
+        rows = []
+        averaged = {engine.task: networks[engine.id] for engine in self.recipe.engines}
         for source, target in self.held_out:
             night, day = to_tensor([source]), to_tensor([target])
-            output = to_day(night, make_thumbnail(night, to_day.thumbnail_size, to_day.wants_grain))
-            dark = to_night(day, make_thumbnail(day, to_night.thumbnail_size, to_night.wants_grain))
-            day_figures.append(psnr(output, day))
-            night_figures.append(psnr(dark, night))
-            rows.append(torch.cat([picture[0].clamp(0, 1) for picture in (night, output, day, dark)], dim=2))
-        for index in self.nights[:4]:
+            row = [night]
+            for task, network in averaged.items():
+                assert isinstance(network, MapNetwork)
+                given, wanted = (night, day) if task == "day" else (day, night)
+                output, _ = self._apply(network, given)
+                figures[task].append(psnr(output, wanted))
+                row.append(output)
+            rows.append(torch.cat([picture[0].clamp(0, 1) for picture in (*row, day)], dim=2))
+        for index in self.nights[:4] if "day" in averaged else []:
             picture = random_crop(np.random.default_rng(index), self.pictures.train[index], *self._size(), 8.0)
-            night = to_tensor([picture])
-            output = to_day(night, make_thumbnail(night, to_day.thumbnail_size, to_day.wants_grain))
-            blank = torch.zeros_like(night)
-            rows.append(torch.cat([tile[0].clamp(0, 1) for tile in (night, output, blank, blank)], dim=2))
+            night, network = to_tensor([picture]), averaged["day"]
+            assert isinstance(network, MapNetwork)
+            output, _ = self._apply(network, night)
+            tiles = [night, output] + [torch.zeros_like(night)] * len(averaged)
+            rows.append(torch.cat([tile[0].clamp(0, 1) for tile in tiles], dim=2))
         sheet = (torch.cat(rows[-10:], dim=1).permute(1, 2, 0) * 255).round().byte().numpy()
-        return {"day": float(np.mean(day_figures)), "night": float(np.mean(night_figures))}, sheet
+        return {task: float(np.mean(values)) for task, values in figures.items()}, sheet
