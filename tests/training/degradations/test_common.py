@@ -61,3 +61,12 @@ def test_block_compression_matches_a_real_jpeg_encoder():
 def test_psnr():
     assert common.psnr(np.zeros(4), np.full(4, 0.1)) == pytest.approx(20.0)
     assert common.psnr(np.ones(4), np.ones(4)) == float("inf")
+
+
+def test_muted_noise_keeps_its_luminance():
+    noise = np.random.default_rng(0).normal(0, 0.1, (40, 40, 3)).astype(np.float32)
+    muted = common.mute_chroma(noise, 0.25)
+    assert muted.dtype == np.float32
+    assert np.allclose(common.luminance(muted), common.luminance(noise), atol=1e-6)
+    assert np.allclose(muted[..., 0] - muted[..., 2], 0.25 * (noise[..., 0] - noise[..., 2]), atol=1e-6)
+    assert np.allclose(common.mute_chroma(noise, 1.0), noise, atol=1e-6)

@@ -123,8 +123,9 @@ def test_flare_of_a_black_picture_is_the_flare_itself(bank):
 
 
 PLAIN = FlareSettings(
-    p_ghosts=0.0, p_scene_glow=0.0, p_weak=0.0, p_streak=0.0, p_veil=0.0, p_rain=0.0, p_wet_road=0.0, p_compress=0.0
-)
+    p_ghosts=0.0, p_scene_glow=0.0, p_weak=0.0, p_streak=0.0, p_veil=0.0, p_rain=0.0, p_wet_road=0.0, p_distant=0.0,
+    p_denoised=0.0, p_compress=0.0,
+)  # fmt: skip
 
 
 def mean_flare(bank, seeds=16, **parts):
@@ -238,3 +239,26 @@ def test_reflections_on_a_wet_road_are_in_the_target(bank):
         for pair in pairs:
             assert (pair.input >= pair.target - 1e-6).all()
     assert lit[1] > 3 * lit[0]
+
+
+def test_distant_lights_do_not_flare_and_stay(bank):
+    night = np.full((128, 128, 3), 0.02, dtype=np.float32)
+    spots = []
+    for p in (0.0, 1.0):
+        pairs = [
+            composite_flare(np.random.default_rng(seed), night, bank, lights=(1, 1), settings=replace(PLAIN, p_distant=p))
+            for seed in range(12)
+        ]
+        spots.append(np.mean([(pair.target.max(axis=-1) > 0.4).mean() for pair in pairs]))
+        assert all((pair.input >= pair.target - 1e-6).all() for pair in pairs)
+    assert spots[1] > 2 * spots[0]
+
+
+def test_a_denoised_picture_has_hardly_any_colour_in_its_noise(bank):
+    night = np.full((128, 128, 3), 0.2, dtype=np.float32)
+    colour = []
+    for p in (0.0, 1.0):
+        settings = replace(PLAIN, p_denoised=p, shot=(1e-3, 1.001e-3))
+        targets = [composite_flare(np.random.default_rng(seed), night, bank, settings=settings).target for seed in range(8)]
+        colour.append(np.mean([np.median(np.abs(target[..., 0] - target[..., 2])) for target in targets]))
+    assert colour[1] < 0.6 * colour[0]

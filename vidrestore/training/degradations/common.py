@@ -25,6 +25,7 @@ __all__ = [
     "block_compress",
     "linear_to_srgb",
     "luminance",
+    "mute_chroma",
     "psnr",
     "sensor_noise",
     "smooth_field",
@@ -116,6 +117,15 @@ def sensor_noise(rng: np.random.Generator, linear: Picture, shot: float, read: f
         noise = np.sqrt(1.0 - grain) * noise + np.sqrt(grain) * coarse
     noise *= np.sqrt(shot * np.maximum(linear, 0.0) + read * read)
     return noise.astype(linear.dtype, copy=False)
+
+
+def mute_chroma(noise: Picture, share: float) -> Picture:
+    """Noise of which only `share` in [0, 1] of the colour is left, as cameras' denoisers leave it: they spare brightness.
+
+    The noise's luminance keeps its strength.
+    """
+    grey = luminance(noise)[..., None]
+    return (grey + noise.dtype.type(share) * (noise - grey)).astype(noise.dtype, copy=False)
 
 
 def add_noise(rng: np.random.Generator, linear: Picture, shot: float, read: float, grain: float = 0.0) -> Picture:

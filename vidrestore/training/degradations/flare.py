@@ -28,6 +28,7 @@ from vidrestore.training.degradations.common import (
     block_compress,
     linear_to_srgb,
     luminance,
+    mute_chroma,
     psnr,
     sensor_noise,
     srgb_to_linear,
@@ -97,6 +98,10 @@ class FlareSettings:
     """How often the windscreen is wet: lamps drawn out up and down, a streaky film, drops that glow."""
     p_wet_road: float = 0.2
     """How often the road mirrors the lamps; the reflections belong to the scene."""
+    p_distant: float = 0.5
+    """How often there are many small lights far away that do not flare."""
+    p_denoised: float = 0.7
+    """How often the camera took most colour out of the noise."""
     p_compress: float = 0.3
     """How often the picture with flare went through a recorder; the target did not."""
     quality: tuple[int, int] = (35, 92)
@@ -387,10 +392,15 @@ def composite_flare(
     scene = _set_exposure(rng, linear, dark, settings)
     bleached = not dark and float((scene.max(axis=-1) > 0.97).mean()) > _BURNED
     lamps = [] if bleached else _place_lamps(rng, scene, existing, int(rng.integers(lights[0], lights[1] + 1)))
-    if lamps and rng.random() < settings.p_wet_road:
-        _reflect_lamps(rng, scene, lamps)
+    if lamps and float(luminance(scene[::4, ::4]).mean()) < _DARK:
+        if rng.random() < settings.p_distant:
+            _draw_distant_lights(rng, scene)
+        if rng.random() < settings.p_wet_road:
+            _reflect_lamps(rng, scene, lamps)
     shot, read = (float(np.exp(rng.uniform(*np.log(bounds)))) for bounds in (settings.shot, settings.read))
     noise = sensor_noise(rng, scene, shot, read, grain=float(rng.uniform(0.0, 0.6)))
+    if rng.random() < settings.p_denoised:
+        noise = mute_chroma(noise, float(rng.uniform(0.0, 0.4)))
     target = linear_to_srgb(scene + noise)
     quality = int(rng.integers(*settings.quality)) if rng.random() < settings.p_compress else None
     # Where the sun has burned a sky out there is nothing behind the white that could be told from flare.
@@ -408,8 +418,12 @@ def composite_flare(
 def _set_exposure(rng: np.random.Generator, linear: Picture, dark: bool, settings: FlareSettings) -> Picture:
     """The scene at night: relit when it is a day picture (mostly), else only a little darker or brighter."""
     if not dark and rng.random() < settings.p_darken:
-        night = NightSettings(exposure=(1 / 30, 1 / 4), headlights=(0.0, 3.0))
-        return relight(rng, linear, night)
+        night = NightSettings(exposure=(1 / 30, 1 / 2), headlights=(0.0, 3.0))
+        scene = relight(rng, linear, night)
+        if rng.random() < 0.5:  # phones and dashcams boost colours at night
+            grey = luminance(scene)[..., None]
+            scene = np.maximum(grey + scene.dtype.type(rng.uniform(1.1, 1.7)) * (scene - grey), 0)
+        return scene
     return linear * float(np.exp(rng.uniform(np.log(0.6), np.log(1.1))))
 
 
@@ -437,7 +451,7 @@ def _place_lamps(rng: np.random.Generator, scene: Picture, existing: list[_Lamp]
     side = max(height, width)
     lamps = existing[:count]
     while len(lamps) < count:
-        colour = np.array(LAMP_COLOURS[int(rng.choice(6, p=(0.26, 0.2, 0.2, 0.14, 0.15, 0.05)))], dtype=np.float32)
+        colour = np.array(LAMP_COLOURS[int(rng.choice(6, p=(0.27, 0.2, 0.2, 0.14, 0.16, 0.03)))], dtype=np.float32)
         colour = np.clip(colour * rng.normal(1.0, 0.04, size=3), 0.02, 1.2).astype(np.float32)
         margin = 0.0 if rng.random() < 0.85 else 0.12  # lamps out of view flare too
         x = float(rng.uniform(-margin, 1 + margin)) * width
@@ -451,6 +465,19 @@ def _place_lamps(rng: np.random.Generator, scene: Picture, existing: list[_Lamp]
             stamp_disc(scene, (place, y), radius, colour * float(rng.uniform(1.5, 5.0)), squash)
             lamps.append(_Lamp(place, y, colour, strength))
     return lamps
+
+
+def _draw_distant_lights(rng: np.random.Generator, scene: Picture) -> None:
+    """Rows of small lamps and lit windows along a horizon, in place: not all that shines flares."""
+    height, width, _ = scene.shape
+    side = max(height, width)
+    horizon, spread = float(rng.uniform(0.2, 0.6)) * height, float(rng.uniform(0.02, 0.15)) * height
+    colours = np.array([LAMP_COLOURS[int(rng.integers(len(LAMP_COLOURS)))] for _ in range(2)])
+    size = float(np.exp(rng.uniform(np.log(0.0012), np.log(0.004)))) * side
+    for _ in range(int(rng.integers(3, 31))):
+        place = float(rng.uniform(0, width)), float(rng.normal(horizon, spread))
+        colour = colours[int(rng.integers(2))] * float(np.exp(rng.uniform(np.log(0.15), np.log(3.0))))
+        stamp_disc(scene, place, max(size * float(rng.uniform(0.5, 1.5)), 0.5), colour, float(rng.uniform(0.6, 1.6)))
 
 
 def _reflect_lamps(rng: np.random.Generator, scene: Picture, lamps: list[_Lamp]) -> None:
