@@ -22,12 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrestore.training.degradations.common import (
+    LUMA,
     Picture,
-    add_noise,
     as_picture,
     block_compress,
     linear_to_srgb,
     luminance,
+    sensor_noise,
     smooth_field,
     srgb_to_linear,
 )
@@ -42,7 +43,6 @@ ILLUMINANTS = (
     (0.70, 0.88, 1.30),  # moon, blue hour
     (0.90, 1.06, 0.80),  # mercury vapour
 )
-_ILLUMINANT_ODDS = (0.26, 0.24, 0.20, 0.12, 0.12, 0.06)
 
 LAMP_COLOURS = (
     (1.00, 0.96, 0.90),  # white
@@ -60,6 +60,12 @@ class NightSettings:
 
     exposure: tuple[float, float] = (1 / 30, 1 / 6)
     """Factor on the light of the day scene."""
+    illuminants: tuple[float, ...] = (0.26, 0.24, 0.20, 0.12, 0.12, 0.06)
+    """Odds of `ILLUMINANTS`."""
+    pools: tuple[float, float] = (0.0, 3.0)
+    """How unevenly street lamps light the ground: logarithm of the brightest against the darkest place."""
+    fading: tuple[float, float] = (0.0, 0.7)
+    """How much colours fade where there is hardly any light."""
     contrast: tuple[float, float] = (1.0, 1.6)
     """Exponent around the scene's mean: lit things stay, what lies in the shade falls off."""
     sky: tuple[float, float] = (0.05, 0.5)
@@ -82,14 +88,19 @@ class NightSettings:
     """Linear light below which it shows nothing then, log-uniform."""
     p_compress: float = 0.7
     quality: tuple[int, int] = (35, 92)
-    p_dark: float = 0.35
-    """How often the night is `DASHCAM`'s instead: a road outside the city, lit by hardly more than the own headlights."""
+    colour_noise: tuple[float, float] = (1.0, 1.0)
+    """Factor on the colour part of the noise: cameras smooth colours more than brightness."""
+    p_road: float = 0.5
+    """How often the night is `ROAD`'s instead."""
 
 
-DASHCAM: dict[str, tuple[float, float]] = {
-    "exposure": (1 / 120, 1 / 20), "contrast": (1.2, 2.0), "sky": (0.02, 0.3), "headlights": (1.0, 9.0),
+ROAD: dict[str, tuple[float, ...]] = {
+    "exposure": (1 / 70, 1 / 10), "contrast": (1.1, 2.0), "sky": (0.01, 0.12), "headlights": (2.0, 35.0), "pools": (1.0, 5.0),
+    "illuminants": (0.36, 0.30, 0.16, 0.08, 0.06, 0.04), "fading": (0.0, 0.4), "lamps": (2, 24), "lamp_size": (0.0012, 0.015),
+    "shot": (5e-5, 1e-3), "colour_noise": (0.0, 0.5),
 }  # fmt: skip
-"""What differs there."""
+"""Nights as dashcams record them, where those ranges differ: sky far darker than the ground, lit things bright against dark
+ones, warm light, many lamps, noise without colour. Set by measuring real ones with `python -m benchmarks.data.likeness`."""
 
 
 class Camera(NamedTuple):
@@ -98,6 +109,7 @@ class Camera(NamedTuple):
     shot: float
     read: float
     grain: float
+    colour: float
     black: float
     quality: int | None
     """Of the compression, 1..100; None: none."""
@@ -129,14 +141,15 @@ def simulate_night(rng: np.random.Generator, day_srgb: Picture, settings: NightS
 def make_night(rng: np.random.Generator, day_srgb: Picture, settings: NightSettings | None = None) -> NightScene:
     """A day picture (as for `simulate_night`) as a scene that can be photographed by night, as often as one likes."""
     settings = settings or NightSettings()
-    if rng.random() < settings.p_dark:
-        settings = replace(settings, **DASHCAM)
+    if rng.random() < settings.p_road:
+        settings = replace(settings, **ROAD)
     linear = srgb_to_linear(as_picture(day_srgb))
     light, lit = _add_lamps(rng, relight(rng, linear, settings), linear, settings)
     camera = Camera(
         shot=_log_uniform(rng, *settings.shot),
         read=_log_uniform(rng, *settings.read),
         grain=float(rng.uniform(0.0, 0.7)),
+        colour=float(rng.uniform(*settings.colour_noise)),
         black=_log_uniform(rng, *settings.black) if rng.random() < settings.p_crush else 0.0,
         quality=int(rng.integers(*settings.quality)) if rng.random() < settings.p_compress else None,
     )
@@ -145,7 +158,12 @@ def make_night(rng: np.random.Generator, day_srgb: Picture, settings: NightSetti
 
 def photograph(rng: np.random.Generator, light: Picture, camera: Camera) -> Picture:
     """Linear light (H, W, 3) as this camera records it, sRGB in [0, 1]; `rng` draws the noise."""
-    seen = add_noise(rng, light, camera.shot, camera.read, camera.grain)
+    noise = sensor_noise(rng, light, camera.shot, camera.read, camera.grain)
+    if camera.colour < 1:
+        grey = luminance(noise)[..., None]
+        # Of three independent channels luminance keeps little noise: brought back to that of one channel.
+        noise = grey * light.dtype.type(1 / np.hypot(*LUMA[:2])) + light.dtype.type(camera.colour) * (noise - grey)
+    seen = light + noise
     if camera.black:
         seen = (seen - light.dtype.type(camera.black)) * light.dtype.type(1 / (1 - camera.black))
     picture = linear_to_srgb(seen)
@@ -166,12 +184,12 @@ def relight(rng: np.random.Generator, linear: Picture, settings: NightSettings |
     factor *= 1.0 - sky * (1.0 - _log_uniform(rng, *settings.sky))
     factor *= _vignetting(rng, height, width, settings)
     beam = _headlights(rng, height, width, settings) * (1.0 - sky)
-    tint = _illumination(rng, 1.0 - sky)
+    tint = _illumination(rng, 1.0 - sky, settings)
     warm = np.array((1.08, 1.0, 0.86), dtype=np.float32)
     gain = (factor * (1.0 - np.clip(beam, 0.0, 1.0)))[..., None] * tint + (factor * (np.clip(beam, 0.0, 1.0) + beam))[
         ..., None
     ] * warm
-    return _fade_colours(rng, linear * gain.astype(linear.dtype, copy=False))
+    return _fade_colours(rng, linear * gain.astype(linear.dtype, copy=False), settings)
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -213,25 +231,25 @@ def _headlights(rng: np.random.Generator, height: int, width: int, settings: Nig
     return strength * np.exp(-1.5 * (x * x + y * y))
 
 
-def _illumination(rng: np.random.Generator, ground: NDArray[np.float32]) -> NDArray[np.float32]:
+def _illumination(rng: np.random.Generator, ground: NDArray[np.float32], settings: NightSettings) -> NDArray[np.float32]:
     """(H, W, 3) colour and strength of the street's light: two illuminants blended by a slow random field, in pools.
 
     Args:
         ground: (H, W) in [0, 1], where pools of light can lie; the sky has none.
     """
     height, width = ground.shape
-    picks = rng.choice(len(ILLUMINANTS), size=2, p=_ILLUMINANT_ODDS)
+    picks = rng.choice(len(ILLUMINANTS), size=2, p=settings.illuminants)
     jitter = rng.normal(1.0, 0.05, size=(2, 3))
     first, second = (np.array(ILLUMINANTS[pick]) * jitter[i] for i, pick in enumerate(picks))
     blend = smooth_field(rng, height, width)[..., None]
-    spread = np.float32(rng.uniform(0.0, 3.0))
+    spread = np.float32(rng.uniform(*settings.pools))
     pools = np.exp(spread * ground * (smooth_field(rng, height, width, cells=5) - 0.5))[..., None]
     return (first.astype(np.float32) + blend * (second - first).astype(np.float32)) * pools
 
 
-def _fade_colours(rng: np.random.Generator, linear: Picture) -> Picture:
+def _fade_colours(rng: np.random.Generator, linear: Picture, settings: NightSettings) -> Picture:
     """Mix towards grey where there is hardly any light, as sensors at high gain and their denoisers do."""
-    strength, knee = float(rng.uniform(0.0, 0.7)), _log_uniform(rng, 0.005, 0.03)
+    strength, knee = float(rng.uniform(*settings.fading)), _log_uniform(rng, 0.005, 0.03)
     light = luminance(linear)
     weight = (strength * knee / (light + knee))[..., None]
     return linear + weight * (light[..., None] - linear)
@@ -247,7 +265,7 @@ def _add_lamps(rng: np.random.Generator, night: Picture, day: Picture, settings:
     side = max(height, width)
     haze = rng.random() < settings.p_haze
     for _ in range(int(rng.integers(settings.lamps[0], settings.lamps[1] + 1))):
-        colour = np.array(LAMP_COLOURS[int(rng.choice(6, p=(0.25, 0.25, 0.25, 0.1, 0.1, 0.05)))], dtype=np.float32)
+        colour = np.array(LAMP_COLOURS[int(rng.choice(6, p=(0.24, 0.22, 0.22, 0.1, 0.17, 0.05)))], dtype=np.float32)
         centre = float(rng.uniform(0, width)), float(rng.uniform(0, 0.66 * height))
         radius = side * _log_uniform(rng, *settings.lamp_size)
         lamp = colour * float(rng.uniform(1.2, 4.0))
