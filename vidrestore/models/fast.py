@@ -74,28 +74,35 @@ class SmallUNet(nn.Module):
 
 
 class FastFlare(MapNetwork):
-    """Predicts the layer of stray light, at half the thumbnail's size.
+    """Predicts the layer of stray light, at half the thumbnail's size or, if `fine`, at its full size.
 
     Args:
         widths: of the U-Net.
         thumbnail_size: longest side of what it sees, pixels.
+        fine: four values for each place of the U-Net's last, half-sized features (Shi et al., "Real-Time Single Image and Video
+            Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network", CVPR 2016), for streaks are thin.
     """
 
     core: SmallUNet
 
-    def __init__(self, widths: Sequence[int] = (24, 32, 48, 64, 96), thumbnail_size: int = 256) -> None:
+    def __init__(self, widths: Sequence[int] = (24, 32, 48, 64, 96), thumbnail_size: int = 256, fine: bool = False) -> None:
         super().__init__()
         self.thumbnail_size = thumbnail_size
-        self.core = SmallUNet(3, 3, widths)
+        self.fine = fine
+        self.core = SmallUNet(3, 12 if fine else 3, widths)
         assert self.core.head.bias is not None
         nn.init.constant_(self.core.head.bias, -3.5)  # sigmoid(-3.5) = 0.03: begins by removing almost nothing
 
     def layers(self, picture: Tensor) -> Tensor:
-        """(N, 1, 3, H / 2, W / 2) float32, code values 0..1: the one layer, for training as a UNet++ is trained."""
-        return torch.sigmoid(self.core(self.as_core(picture)).float()).unsqueeze(1)
+        """(N, 1, 3, H / 2, W / 2) or, if fine, (N, 1, 3, H, W) float32, code values 0..1: the one layer, for training as a UNet++
+        is trained. H and W are even."""
+        predicted = self.core(self.as_core(picture)).float()
+        if self.fine:
+            predicted = F.pixel_shuffle(predicted, 2)
+        return torch.sigmoid(predicted).unsqueeze(1)
 
     def combine(self, layers: Tensor) -> Tensor:
-        """(N, 3, H / 2, W / 2): the one layer."""
+        """(N, 3, h, w): the one layer."""
         return layers[:, 0]
 
     def maps(self, thumbnail: Tensor) -> PixelMaps:

@@ -67,13 +67,14 @@ class FlareRemoval(Objective):
         source, target = batch["input"], batch["target"]
         layers = self.network.layers(source)
         combined = self.network.combine(layers)
-        flare = F.interpolate(combined, scale_factor=2.0, mode="bilinear", align_corners=False)
+        finer = source.shape[-1] // combined.shape[-1]
+        flare = F.interpolate(combined, size=source.shape[-2:], mode="bilinear", align_corners=False)
         output = subtract_flare(source, flare)
         excess = flare - source  # more light than there is
         # What subtraction can undo: nothing where a lamp saturates picture and target alike.
-        light = F.avg_pool2d((source.pow(GAMMA) - target.pow(GAMMA)).clamp_min(0), 2).pow(1 / GAMMA)
+        light = F.avg_pool2d((source.pow(GAMMA) - target.pow(GAMMA)).clamp_min(0), finer).pow(1 / GAMMA)
         terms: Terms = {
-            "scene": (output - target).abs().mean(),
+            "scene": (output - target).abs().mean() + (output - target).square().mean(),
             # By night a black hole where a dark street should be costs next to nothing, until the day engine brightens it.
             "dark": self.options["dark"] * (_root(output) - _root(target)).abs().mean(),
             "excess": self.options["excess"] * excess.clamp_min(0).mean(),
@@ -83,6 +84,7 @@ class FlareRemoval(Objective):
         if self.teacher is not None:
             with torch.no_grad():
                 wanted = self.teacher.to(source.device).combine(self.teacher.layers(source))
+                wanted = F.interpolate(wanted, size=combined.shape[-2:], mode="bilinear", align_corners=False)
             terms["teacher"] = self.options["teacher"] * (combined - wanted).abs().mean()
         return terms
 
