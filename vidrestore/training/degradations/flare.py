@@ -105,8 +105,8 @@ class FlareSettings:
     p_compress: float = 0.3
     """How often the picture with flare went through a recorder; the target did not."""
     quality: tuple[int, int] = (35, 92)
-    shot: tuple[float, float] = (5e-5, 1.2e-3)
-    read: tuple[float, float] = (2e-4, 3e-3)
+    shot: tuple[float, float] = (2e-5, 1.0e-3)
+    read: tuple[float, float] = (1e-4, 2.5e-3)
 
 
 # ---------------------------------------------------------------------------------------------- one lamp's flare
@@ -556,7 +556,9 @@ def _wet_windscreen(rng: np.random.Generator, scene: Picture, flare: Layer, bank
     side = max(flare.shape)
     lean = float(rng.normal(0, 0.2))
     mean = max(float(flare.mean()), 1e-6)
-    flare = flare + smear_lights(rng, scene, lean) * np.float32(mean * np.exp(rng.uniform(np.log(0.2), np.log(3.0))))
+    amount = np.float32(mean * np.exp(rng.uniform(np.log(0.2), np.log(3.0))))
+    if float(luminance(scene[::4, ::4]).mean()) < _DARK:  # by day it is the sky that is bright, and no sky is drawn out
+        flare = flare + smear_lights(rng, scene, lean) * amount
     ridges = np.pi / 2 - np.arctan(lean) + float(rng.normal(0, 0.1))  # of the film; they lie along the smear
     film = cover_with_tile(rng, bank.film(rng), ridges, side / 256 * float(rng.uniform(0.8, 2.0)), flare.shape)
     depth = np.float32(rng.uniform(0.0, 0.7))
