@@ -7,14 +7,37 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from benchmarks.quality.sets import Pair
 from vidrestore.metrics.psnr import psnr
 
-__all__ = ["GammaGain", "affine_fitted", "best_clahe", "best_gamma_gain", "oracle_gamma_gain", "top_hat"]
+__all__ = [
+    "BRIGHTER",
+    "DARKER",
+    "GammaGain",
+    "Grid",
+    "affine_fitted",
+    "best_clahe",
+    "best_gamma_gain",
+    "clahe",
+    "lanczos",
+    "top_hat",
+]
 
-GAMMAS = np.linspace(0.25, 1.2, 39)
-GAINS = np.exp(np.linspace(np.log(0.5), np.log(8.0), 57))
+
+@dataclass(frozen=True)
+class Grid:
+    """Settings that are tried."""
+
+    gammas: np.ndarray
+    gains: np.ndarray
+
+
+BRIGHTER = Grid(np.linspace(0.25, 1.2, 39), np.exp(np.linspace(np.log(0.5), np.log(8.0), 57)))
+"""Night to day."""
+DARKER = Grid(np.linspace(0.5, 3.5, 41), np.exp(np.linspace(np.log(0.05), np.log(1.5), 57)))
+"""Day to night."""
 
 
 @dataclass(frozen=True)
@@ -29,31 +52,27 @@ class GammaGain:
         return table[picture]
 
 
-def _errors(pair: Pair) -> np.ndarray:
+def _errors(pair: Pair, grid: Grid) -> np.ndarray:
     """Mean squared error of every (gamma, gain) on a 4 x 4 subsampled pair, in units of 1/255."""
     source, target = (picture[::4, ::4].reshape(-1).astype(np.float32) for picture in (pair.input, pair.target))
-    result = np.empty((len(GAMMAS), len(GAINS)))
-    for row, gamma in enumerate(GAMMAS):
+    result = np.empty((len(grid.gammas), len(grid.gains)))
+    for row, gamma in enumerate(grid.gammas):
         powered = 255 * (source / 255) ** np.float32(gamma)
-        for column, gain in enumerate(GAINS):
+        for column, gain in enumerate(grid.gains):
             result[row, column] = np.mean((np.minimum(powered * np.float32(gain), 255) - target) ** 2)
     return result
 
 
-def _at(index: int) -> GammaGain:
-    row, column = np.unravel_index(index, (len(GAMMAS), len(GAINS)))
-    return GammaGain(float(GAMMAS[row]), float(GAINS[column]))
+def _at(index: int, grid: Grid) -> GammaGain:
+    row, column = np.unravel_index(index, (len(grid.gammas), len(grid.gains)))
+    return GammaGain(float(grid.gammas[row]), float(grid.gains[column]))
 
 
-def best_gamma_gain(pairs: Sequence[Pair]) -> tuple[GammaGain, list[GammaGain]]:
+def best_gamma_gain(pairs: Sequence[Pair], grid: Grid = BRIGHTER) -> tuple[GammaGain, list[GammaGain]]:
     """The single setting with the highest mean PSNR over the whole set, and the best for each picture (the oracle)."""
-    errors = np.stack([_errors(pair) for pair in pairs])
+    errors = np.stack([_errors(pair, grid) for pair in pairs])
     figures = -10 * np.log10(np.maximum(errors, 1e-6) / 255**2)
-    return _at(int(figures.mean(axis=0).argmax())), [_at(int(error.argmin())) for error in errors]
-
-
-def oracle_gamma_gain(pairs: Sequence[Pair], settings: Sequence[GammaGain]) -> list[float]:
-    return [psnr(setting(pair.input), pair.target) for pair, setting in zip(pairs, settings, strict=True)]
+    return _at(int(figures.mean(axis=0).argmax()), grid), [_at(int(error.argmin()), grid) for error in errors]
 
 
 def clahe(picture: np.ndarray, limit: float) -> np.ndarray:
@@ -63,11 +82,16 @@ def clahe(picture: np.ndarray, limit: float) -> np.ndarray:
     return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
 
 
-def best_clahe(pairs: Sequence[Pair]) -> tuple[float, list[float]]:
-    """The clip limit (of 2, 4, 8, 16, 40) that does best on the set, and its PSNR on each picture."""
-    results = {limit: [psnr(clahe(pair.input, limit), pair.target) for pair in pairs] for limit in (2.0, 4.0, 8.0, 16.0, 40.0)}
-    best = max(results, key=lambda limit: float(np.mean(results[limit])))
-    return best, results[best]
+def best_clahe(pairs: Sequence[Pair]) -> float:
+    """The clip limit (of 2, 4, 8, 16, 40) with the highest mean PSNR on the set."""
+    limits = (2.0, 4.0, 8.0, 16.0, 40.0)
+    return max(limits, key=lambda limit: float(np.mean([psnr(clahe(pair.input, limit), pair.target) for pair in pairs])))
+
+
+def lanczos(picture: np.ndarray, factor: int) -> np.ndarray:
+    """Enlarged by Lanczos' windowed sinc of three lobes, as Pillow has it."""
+    height, width = picture.shape[:2]
+    return np.asarray(Image.fromarray(picture).resize((factor * width, factor * height), Image.Resampling.LANCZOS))
 
 
 def top_hat(picture: np.ndarray) -> np.ndarray:

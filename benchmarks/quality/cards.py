@@ -1,60 +1,281 @@
-"""Writes measured figures into the engines' cards and the generated part of their model cards."""
+"""Writes model cards: engines/<id>/README.md with figures, failures and their pictures, and card.toml's [quality].
+
+All of a README is written anew but for one section: observations that a person wrote down looking at pictures. They are kept, and
+name the weights they are of; when those have changed, the card says so and the command warns.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from benchmarks.quality.sheets import write_shipped_sheet
+import numpy as np
+
+from benchmarks.data.v1.generate import HERE as V1
+from benchmarks.quality.floors import HEADS, markdown, summary
+from benchmarks.quality.record import Picture, Record
+from benchmarks.quality.sets import scene_of
+from benchmarks.quality.sheets import jpeg_within, restored_sheet, sample_sheet
+from benchmarks.quality.table import Sample, Table, heads, line_of
+from vidrestore.engine.card import Card
 from vidrestore.engine.catalog import Catalog
 from vidrestore.training.export import write_card
 
-__all__ = ["write_cards"]
+__all__ = ["SHIPPED", "Observations", "Words", "model_card", "observations", "parameters", "words_of", "write_cards"]
 
-BEGIN = "<!-- figures: written by `python -m benchmarks.quality --cards` -->"
-END = "<!-- end of figures -->"
+SHIPPED = {"flare": "flare-v1", "day": "day-v1", "night": "night-v1", "sr": "photos"}
+"""By task: the set of tier A whose worst pictures are shown."""
+TEXTS = Path(__file__).parent / "texts.toml"
+FAILURES_LIMIT, SHEET_LIMIT = 150_000, 300_000
+"""Bytes of failures.jpg and sheet.jpg."""
+NONE = "none"
 
-
-def _figures(engine: str, tables: Sequence[dict[str, Any]]) -> str:
-    lines = [BEGIN, ""]
-    for table in tables:
-        if table["engine"] != engine:
-            continue
-        lines += [f"**{table['name']}** ({table['pictures']} pictures)", "", "| method | PSNR dB | SSIM |", "|---|---|---|"]
-        for row in table["rows"]:
-            likeness = "" if row["ssim"] is None else f"{row['ssim']:.4f}"
-            lines.append(f"| {row['method']} | {row['psnr']:.2f} | {likeness} |")
-        lines += ["", "; ".join(f"{name} {value:+.3f}" for name, value in table["figures"].items())]
-        lines += [f"; {remark}" for remark in table["remarks"]] + [""]
-    return "\n".join([*lines, END])
+_BEGIN = "<!-- observations of the weights {}: written by hand, kept by `python -m benchmarks.quality --cards` -->"
+_END = "<!-- end of observations -->"
+_SECTION = re.compile(r"<!-- observations of the weights (\w+)[^>]*-->\n(.*?)" + re.escape(_END), re.DOTALL)
+_NOTE = "> **Of earlier weights** ({}): the engine has been trained again since. Trust the figures and the pictures."
+_WARNING = """\
+> **It invents.** What the recording does not hold is guessed. The output shows what may have been there: it is no evidence. The
+> program marks it so in the file and says it at the end of every run."""
 
 
-def _origin(engine: str) -> str:
-    origin = Catalog.find().card(engine).origin
-    assert origin is not None
+@dataclass(frozen=True)
+class Observations:
+    """What a person saw."""
+
+    weights: str
+    """First 12 digits of their sha256."""
+    text: str
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a card says that nobody measures: texts.toml."""
+
+    what: str
+    how: str
+    intended: str
+    not_for: str
+    data: str
+
+
+def observations(readme: str) -> Observations | None:
+    """The section of a model card that a person wrote; None where there is none or it is empty."""
+    found = _SECTION.search(readme)
+    return Observations(found[1], found[2].strip()) if found is not None and found[2].strip() else None
+
+
+def words_of(card: Card, texts: Mapping[str, Any]) -> Words:
+    """An engine's words; those of its own id go before those of its architecture and task.
+
+    Raises:
+        ValueError: there are none for its architecture, or they name a hyperparameter that the card does not have.
+    """
+    try:
+        mine = {
+            **texts["task"][card.task],
+            **texts["architecture"][card.architecture],
+            **texts.get("engine", {}).get(card.id, {}),
+        }
+    except KeyError as missing:
+        raise ValueError(f"{TEXTS.name} has no words for {missing} (engine {card.id}).") from None
+    known = {**card.hyperparameters, "scale": card.scale, "licence": card.licence}
+    try:
+        told = {name: text.strip().format_map(known) for name, text in mine.items()}
+    except KeyError as missing:
+        raise ValueError(f"{TEXTS.name}: the words for {card.id} name {missing}, which its card does not have.") from None
+    return Words(**told)
+
+
+def parameters(card: Card, catalog: Catalog) -> int:
+    """How many numbers the engine learned."""
+    return sum(value.numel() for value in catalog.load(card).parameters())
+
+
+def _origin(card: Card) -> str:
+    origin = card.origin
+    if origin is None:
+        return "No weights, nothing learned."
     return (
-        f"Trained by `{origin.command}` (seed {origin.seed}, {origin.steps} steps, {origin.seconds / 60:.0f} minutes on "
-        f"{origin.device}, commit {origin.commit}) on {origin.data_files} files: {origin.data}."
+        f"By `{origin.command}` (seed {origin.seed}, {origin.steps:,} steps, {origin.seconds / 60:.0f} minutes on "
+        f"{origin.device}, commit {origin.commit}) from {origin.data_files} files: {origin.data}."
     )
 
 
-def write_cards(engines: Sequence[str], tables: Sequence[dict[str, Any]]) -> None:
-    """Fill card.toml's [quality], the figures between the markers of README.md, and sheet.jpg."""
-    catalog = Catalog.find()
+def _sets(card: Card, tables: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Every set with all its rows."""
+    for table in tables:
+        columns = heads(table)
+        yield from (f"**{table['name']}** ({table['pictures']} pictures)", "")
+        yield "| method | " + " | ".join(columns) + " |"
+        yield "| --- " * (len(columns) + 1) + "|"
+        for row in table["rows"]:
+            yield f"| {row['method']} | " + " | ".join(line_of(row, columns)) + " |"
+        yield ""
+        for remark in table["remarks"]:
+            yield f"- {remark}"
+        yield ""
+
+
+def _spread(card: Card, pictures: Sequence[Picture]) -> Iterator[str]:
+    """Of every set: how gains are spread, and the picture with the smallest."""
+    mine = [one for one in pictures if one.engine == card.id]
+    if not mine:
+        return
+    yield "| set | gain: smallest, median, largest, dB | pictures made worse | smallest gain: picture, before, after, dB |"
+    yield "| --- | --- | --- | --- |"
+    for name in dict.fromkeys(one.set for one in mine):
+        here = [one for one in mine if one.set == name]
+        gains = [one.reached - one.yardstick for one in here]
+        worst = here[int(np.argmin(gains))]
+        spread = f"{min(gains):+.2f}, {np.median(gains):+.2f}, {max(gains):+.2f}"
+        one = f"{worst.name}, {worst.yardstick:.2f}, {worst.reached:.2f}"
+        yield f"| {name} | {spread} | {sum(gain < 0 for gain in gains)} of {len(gains)} | {one} |"
+    yield ""
+
+
+def _licences() -> dict[str, str]:
+    """Base picture of v1 -> licence and author."""
+    with (V1 / "BASE.tsv").open(newline="", encoding="utf-8") as file:
+        return {Path(row["file"]).stem: row["licence"] for row in csv.DictReader(file, delimiter="\t")}
+
+
+def _failures(card: Card, failures: Sequence[Sample]) -> Iterator[str]:
+    name = SHIPPED.get(card.task, "")
+    if not failures:
+        return
+    licences = _licences()
+    yield from ("![the pictures with the smallest gain: before, after, target](failures.jpg)", "")
+    yield f"The {len(failures)} scenes of {name} with the smallest gain, from the worst on; before | after | target:"
+    yield ""
+    for one in failures:
+        licence = licences.get(scene_of(one.name, name))
+        owner = "" if licence is None else f" (made of a picture under {licence})"
+        yield f"- {name}, {one.name}: {one.psnr_before:.2f} dB before, {one.psnr_after:.2f} dB after{owner}"
+    yield ""
+
+
+def model_card(
+    card: Card,
+    words: Words,
+    learned: int,
+    tables: Sequence[Mapping[str, Any]],
+    pictures: Sequence[Picture],
+    rows: Sequence[tuple[str, ...]],
+    failures: Sequence[Sample],
+    seen: Observations | None,
+) -> str:
+    """The README of an engine.
+
+    Args:
+        card: of the engine.
+        words: about it.
+        learned: its parameters.
+        tables: its measurements, as `Table.as_dict` gives them.
+        pictures: single pictures of all sets.
+        rows: its part of `floors.summary`.
+        failures: the pictures in failures.jpg.
+        seen: what a person wrote down.
+    """
+    current = NONE if card.sha256 is None else card.sha256[:12]
+    outdated = [] if seen is None or seen.weights == current else [_NOTE.format(seen.weights), ""]
+    told = [_BEGIN.format(current)] if seen is None else [_BEGIN.format(seen.weights), seen.text]
+    real = "day" if card.task == "night" else "night"
+    shown = "real pictures reduced to 200 pixels" if card.task == "sr" else f"real pictures by {real}"
+    lines = [
+        f"# {card.id}",
+        "",
+        f"{words.what} {words.how} {learned:,} parameters.",
+        "",
+        *([_WARNING, ""] if card.generative else []),
+        f"**Intended for** {words.intended}. **Not for** {words.not_for}.",
+        "",
+        f"**Data and licence.** Weights {card.licence}, {words.data} (`docs/data.md`), never on the test sets.",
+        "",
+        f"**How it was trained.** {_origin(card)}",
+        "",
+        "All of this page but the observations is written by `python -m benchmarks.quality --cards`.",
+        "",
+        "## Figures",
+        "",
+        *markdown(rows, HEADS[1:]),
+        "",
+        "What the sets and figures are: `benchmarks/quality/README.md`.",
+        "",
+        "## Failures",
+        "",
+        *_failures(card, failures),
+        *_spread(card, pictures),
+        "## What it does",
+        "",
+        f"![input and output on {shown}](sheet.jpg)",
+        "",
+        f"Input | output on {shown} (`benchmarks/data/real`; licences and authors in its `SOURCES.tsv`).",
+        "",
+        "## Observations",
+        "",
+        *outdated,
+        *told,
+        _END,
+        "",
+        "## All figures",
+        "",
+        *_sets(card, tables),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def write_cards(
+    engines: Sequence[str],
+    record: Record,
+    measured: Sequence[Table],
+    catalog: Catalog,
+    sheet: Callable[[str, str], np.ndarray] = restored_sheet,
+) -> list[str]:
+    """Write README.md, failures.jpg, sheet.jpg and card.toml's [quality] into the engines' folders.
+
+    Args:
+        engines: ids.
+        record: of all measurements.
+        measured: this time's, with their pictures.
+        catalog: of the folders.
+        sheet: makes the sheet of real pictures from id and task.
+
+    Returns:
+        Warnings, a sentence each.
+
+    Raises:
+        ValueError: texts.toml lacks words for an engine.
+    """
+    texts = tomllib.loads(TEXTS.read_text(encoding="utf-8"))
+    words = {engine: words_of(catalog.card(engine), texts) for engine in engines}  # before anything is written
+    rows = summary(record.tables, catalog)
+    warnings = []
     for engine in engines:
-        folder = catalog.folder / engine
-        card = catalog.card(engine)
-        quality = {
-            f"{table['name']}/{name}": round(value, 4)
-            for table in tables
-            if table["engine"] == engine
-            for name, value in table["figures"].items()
-        }
-        write_card(folder, card.model_copy(update={"quality": quality}))
+        card, folder = catalog.card(engine), catalog.folder / engine
+        tables = [table for table in record.tables if table["engine"] == engine]
+        figures = {f"{table['name']}/{name}": round(value, 4) for table in tables for name, value in table["figures"].items()}
+        write_card(folder, card.model_copy(update={"quality": figures}))
+        shown = SHIPPED.get(card.task)
+        samples = [one for table in measured if (table.engine, table.name) == (engine, shown) for one in table.samples]
+        failures = [one for one in samples if one.why == "failure"]
+        if failures:
+            (folder / "failures.jpg").write_bytes(jpeg_within(sample_sheet(failures), FAILURES_LIMIT))
+        (folder / "sheet.jpg").write_bytes(jpeg_within(sheet(engine, card.task), SHEET_LIMIT))
         readme = folder / "README.md"
-        text = readme.read_text(encoding="utf-8") if readme.is_file() else f"# {engine}\n\n{card.description}\n\n{BEGIN}{END}\n"
-        before, _, rest = text.partition(BEGIN)
-        after = rest.partition(END)[2]
-        block = _figures(engine, tables).replace(BEGIN, f"{BEGIN}\n\n{_origin(engine)}", 1)
-        readme.write_text(before + block + after, encoding="utf-8")
-        write_shipped_sheet(engine, folder / "sheet.jpg")
+        seen = observations(readme.read_text(encoding="utf-8")) if readme.is_file() else None
+        mine = [row for row in rows if row[0] == engine]
+        learned = parameters(card, catalog)
+        text = model_card(card, words[engine], learned, tables, record.pictures, mine, failures, seen)
+        readme.write_text(text, encoding="utf-8")
+        if seen is not None and card.sha256 is not None and seen.weights != card.sha256[:12]:
+            warnings.append(
+                f"{readme}: the observations are of the weights {seen.weights}, the engine has {card.sha256[:12]}: "
+                "look at the pictures again, and write what you see and the new weights into that section."
+            )
+    return warnings

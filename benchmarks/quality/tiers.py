@@ -14,7 +14,7 @@ def fast_against_best(tables: Sequence[Mapping[str, Any]], catalog: Catalog) -> 
     """One line for every set on which engines of both tiers of a task (and of one scale) were measured.
 
     Args:
-        tables: as `Table.as_dict` gives them; an engine's own figure is in the last row.
+        tables: as `Table.as_dict` gives them; an engine's own figure is in the last row. Sets without a PSNR are left out.
         catalog: tells the engines' tasks and tiers; engines that it does not hold are left out.
     """
     cards = {card.id: card for card in catalog.cards()}
