@@ -32,8 +32,15 @@ from vidrestore.models.pixel_maps import PixelMaps, apply_maps
 
 RESULTS = Path(__file__).parent / "results" / "kernels.json"
 SIZES = {"720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
-KINDS = (("flare",), ("affine",), ("affine", "noise"), ("flare", "affine"), ("flare", "affine", "noise"))
-CELLS = {"flare": (3, 72, 128), "affine": (12, 54, 96), "noise": (1, 54, 96)}
+KINDS = (
+    ("flare",),
+    ("affine",),
+    ("affine", "noise"),
+    ("flare", "affine"),
+    ("flare", "affine", "noise"),
+    ("flare", "guided", "noise"),
+)
+CELLS = {"flare": (3, 144, 256), "affine": (12, 54, 96), "guided": (25, 54, 96), "noise": (1, 54, 96)}
 """(C, h, w) of the maps that the shipped engines predict for a 16:9 frame."""
 
 
@@ -59,10 +66,15 @@ def street(height: int, width: int) -> np.ndarray:
 def maps_of(kinds: tuple[str, ...]) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(2026)
     maps = {kind: rng.random(CELLS[kind], np.float32) for kind in kinds}
-    scales = {"flare": (0.4, 0.0), "affine": (0.1, 0.0), "noise": (0.1, 0.02)}
+    scales = {"flare": (0.4, 0.0), "affine": (0.1, 0.0), "noise": (0.1, 0.02), "guided": (1.0, 0.0)}
     maps = {kind: values * scales[kind][0] + scales[kind][1] for kind, values in maps.items()}
     if "affine" in maps:
         maps["affine"][[0, 5, 10]] += 1
+    if "guided" in maps:
+        maps["guided"] = 0.1 * maps["guided"]
+        maps["guided"][[0, 5, 10]] += 1
+        maps["guided"][24] += 0.1
+        maps["affine"] = maps.pop("guided")
     return maps
 
 

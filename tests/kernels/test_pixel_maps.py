@@ -21,8 +21,11 @@ from vidrestore.kernels.pixel_maps import restore_pixels
 from vidrestore.models import pixel_maps as reference
 from vidrestore.models.pixel_maps import PixelMaps, apply_maps
 
-KINDS = [(), ("flare",), ("affine",), ("affine", "noise"), ("flare", "affine"), ("flare", "affine", "noise")]
-CHANNELS = {"flare": 3, "affine": 12, "noise": 1}
+KINDS = [
+    (), ("flare",), ("affine",), ("affine", "noise"), ("flare", "affine"), ("flare", "affine", "noise"), ("guided",),
+    ("flare", "guided", "noise"),
+]  # fmt: skip
+CHANNELS = {"flare": 3, "affine": 12, "guided": 25, "noise": 1}
 
 
 def noise_frame(height: int, width: int, dtype: type = np.uint8, seed: int = 0) -> NDArray:
@@ -37,6 +40,11 @@ def random_maps(kinds: tuple[str, ...], height: int, width: int, seed: int = 0) 
         maps["affine"] = maps["affine"] * 1.6 - 0.6
     if "noise" in maps:
         maps["noise"] = np.maximum(0, maps["noise"] * 0.4 - 0.1)
+    if "guided" in maps:  # an affine map of more channels; knees from below 0, which networks do not predict
+        guided = maps.pop("guided")
+        guided[:24] = guided[:24] * 1.6 - 0.6
+        guided[24] = guided[24] * 0.6 - 0.05
+        maps["affine"] = guided
     return maps
 
 
@@ -75,7 +83,7 @@ def test_any_size_of_frame_and_map(
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_extremes(level: int, kinds: tuple[str, ...], value: float) -> None:
     frame = np.full((5, 6, 3), level, np.uint8)
-    maps = {kind: np.full((CHANNELS[kind], 2, 2), value, np.float32) for kind in kinds}
+    maps = {kind.replace("guided", "affine"): np.full((CHANNELS[kind], 2, 2), value, np.float32) for kind in kinds}
     assert np.abs(restore_pixels(frame, **maps) - by_torch(frame, maps)).max() <= 0.51
 
 
@@ -156,6 +164,8 @@ def test_threads_do_not_disturb_each_other() -> None:
 def test_constants_are_the_references() -> None:
     mine = (kernel.GAMMA, float(kernel.KEPT), float(kernel.TRUST), float(kernel.BURNED))
     assert mine == pytest.approx((reference.GAMMA, reference.KEPT, reference.TRUST, reference.BURNED), rel=1e-6)
+    assert float(kernel.LEAST_KNEE) == pytest.approx(reference.LEAST_KNEE)
+    assert kernel.GUIDED == reference.GUIDED
     assert [float(v) for v in (kernel.RED, kernel.GREEN, kernel.BLUE)] == pytest.approx(reference.LUMINANCE, rel=1e-6)
 
 

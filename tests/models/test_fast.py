@@ -5,7 +5,8 @@ import torch
 
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.processing import make_thumbnail
-from vidrestore.models.fast import HIGHEST_THRESHOLD, FastFlare, FastTranslator, SmallUNet
+from vidrestore.models.fast import HIGHEST_THRESHOLD, KNEES, FastFlare, FastTranslator, SmallUNet
+from vidrestore.models.pixel_maps import GUIDED, PixelMaps, apply_maps
 
 
 @pytest.mark.parametrize(("height", "width"), [(108, 192), (8, 192), (192, 8), (8, 8), (100, 36)])
@@ -64,3 +65,48 @@ def test_the_border_of_an_even_picture_does_not_stand_out() -> None:
     with torch.inference_mode():
         row = 255 * network(picture, make_thumbnail(picture, network.thumbnail_size, grain=True))[0, :, 40].mean(dim=0)
     assert abs(row[16] - row[0]) < 4
+
+
+def test_a_fine_layer_is_as_large_as_the_thumbnail() -> None:
+    network = FastFlare(fine=True).eval()
+    flare = network.maps(torch.rand(1, 3, 144, 256)).flare
+    assert flare is not None and flare.shape == (1, 3, 144, 256)
+    assert flare.min() > 0 and flare.max() < 0.1
+
+
+def test_a_fine_layer_can_hold_a_line_one_pixel_wide() -> None:
+    """What a coarse one cannot: after a few steps it separates odd columns from even ones."""
+    torch.manual_seed(0)
+    network = FastFlare(widths=(8, 12), fine=True)
+    picture = torch.rand(1, 3, 16, 16)
+    wanted = (torch.arange(16) % 2).float().expand(1, 1, 3, 16, 16) * 0.8
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.05)
+    for _ in range(200):
+        loss = (network.layers(picture) - wanted).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert loss < 0.01
+
+
+@pytest.mark.parametrize("denoise", [True, False])
+def test_a_guided_translator_begins_as_the_identity(denoise: bool) -> None:
+    network = FastTranslator(denoise=denoise, guided=True)
+    with torch.no_grad():
+        network.core.head.weight.zero_()
+    maps = network.eval().maps(torch.rand(1, 4, 108, 192))
+    assert maps.affine is not None and maps.affine.shape == (1, GUIDED, 54, 96)
+    assert (maps.noise is None) != denoise
+    picture = torch.rand(1, 3, 40, 60)
+    assert torch.allclose(apply_maps(picture, PixelMaps(affine=maps.affine)), picture.sqrt(), atol=1e-5)
+
+
+def test_knees_stay_within_their_range() -> None:
+    network = FastTranslator(guided=True)
+    for bias in (-50.0, 50.0):
+        with torch.no_grad():
+            assert network.core.head.bias is not None
+            network.core.head.bias[GUIDED - 1] = bias
+        affine = network.eval().maps(torch.rand(1, 4, 108, 192)).affine
+        assert affine is not None
+        assert affine[:, -1].min() >= KNEES[0] - 1e-6 and affine[:, -1].max() <= KNEES[1] + 1e-6

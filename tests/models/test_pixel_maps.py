@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vidrestore.models.base import Whole
-from vidrestore.models.pixel_maps import PixelMaps, apply_maps, grain_of, sigma_filter
+from vidrestore.models.pixel_maps import GUIDED, PixelMaps, apply_maps, grain_of, guide_of, sigma_filter
 
 
 def by_hand(root: np.ndarray, threshold: float) -> np.ndarray:
@@ -76,6 +76,26 @@ def test_a_tile_gets_what_the_whole_frame_gets() -> None:
     whole = apply_maps(picture, maps)
     tile = apply_maps(picture[..., 8:30, 10:50], maps, Whole(40, 60, 8, 10))
     assert torch.allclose(tile, whole[..., 8:30, 10:50], atol=1e-5)
+
+
+def test_a_guided_transform_depends_on_how_bright_a_pixel_is() -> None:
+    """By hand: black pixels get A, a pixel whose root is the knee gets A + B / 2."""
+    affine = torch.zeros(1, GUIDED, 1, 1)
+    affine[:, [0, 5, 10]], affine[:, [3, 7, 11]] = 1.0, 0.1  # A: the identity and a tenth
+    affine[:, [12, 17, 22]] = 2.0  # B: twice the pixel
+    affine[:, 24] = 0.5
+    levels = torch.tensor([0.0, 0.25, 1.0])
+    output = apply_maps(levels.expand(1, 3, 1, 3), PixelMaps(affine=affine))[0, 0, 0]
+    assert torch.allclose(output, torch.tensor([0.1, 0.5 + 0.1 + 0.5 * 2 * 0.5, 1 + 0.1 + (1 / 1.5) * 2]), atol=1e-5)
+
+
+def test_the_guide_rises_with_brightness_and_never_divides_by_zero() -> None:
+    root = torch.linspace(0, 1, 50).expand(1, 3, 1, 50)
+    for knee in (-1.0, 0.0, 0.04, 0.6):
+        guide = guide_of(root, torch.full((1, 1, 1, 1), knee))
+        assert guide.shape == (1, 1, 1, 50)
+        assert torch.isfinite(guide).all() and guide.min() == 0 and guide.max() <= 1
+        assert (guide.diff(dim=-1) > 0).all()
 
 
 def test_grain_is_noise_and_not_brightness() -> None:

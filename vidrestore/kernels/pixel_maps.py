@@ -32,7 +32,8 @@ FAST: dict[str, Any] = {
 
 F = np.float32
 GAMMA = 2.2
-KEPT, TRUST, BURNED = F(0.08), F(0.5), F(0.9)
+KEPT, TRUST, BURNED, LEAST_KNEE = F(0.08), F(0.5), F(0.9), F(1e-3)
+GUIDED = 25
 """As in models.pixel_maps; a test holds them together."""
 RED, GREEN, BLUE = F(0.2126), F(0.7152), F(0.0722)
 DARKEST = F(1e-5)
@@ -233,6 +234,42 @@ def _transform(root, affine, step, down, output):
 
 
 @numba.njit(**FAST)
+def _guide(root, knee, knee_step, down, guide):
+    """How bright pixels count as: a row of square roots (3, W) -> guide (W,), 0..1."""
+    red, green, blue = root[0], root[1], root[2]
+    for x in range(guide.shape[0]):
+        mean = (red[x] + green[x] + blue[x]) * F(1 / 3)
+        guide[x] = mean / (mean + max(knee[x] + down * knee_step[x], LEAST_KNEE))
+
+
+@numba.njit(**FAST)
+def _transform_guided(root, affine, step, down, guide, output):
+    """As `_transform` with 24 of the channels: the second 12 count as far as the guide (W,) says."""
+    red, green, blue = root[0], root[1], root[2]
+    for channel in range(3):
+        first, second = 4 * channel, 12 + 4 * channel
+        a, b, c, d = affine[first], affine[first + 1], affine[first + 2], affine[first + 3]
+        p, q, r, s = step[first], step[first + 1], step[first + 2], step[first + 3]
+        e, f, g, h = affine[second], affine[second + 1], affine[second + 2], affine[second + 3]
+        t, u, v, w = step[second], step[second + 1], step[second + 2], step[second + 3]
+        row = output[channel]
+        for x in range(row.shape[0]):
+            dark = (
+                (a[x] + down * p[x]) * red[x]
+                + (b[x] + down * q[x]) * green[x]
+                + (c[x] + down * r[x]) * blue[x]
+                + (d[x] + down * s[x])
+            )
+            bright = (
+                (e[x] + down * t[x]) * red[x]
+                + (f[x] + down * u[x]) * green[x]
+                + (g[x] + down * v[x]) * blue[x]
+                + (h[x] + down * w[x])
+            )
+            row[x] = dark + guide[x] * bright
+
+
+@numba.njit(**FAST)
 def _write(values, source, ratio, strength, target, peak, line):
     """Code values 0..1 (3, W), mixed with the source (3 W), as integers (3 W). `ratio`: target's levels / source's.
 
@@ -259,7 +296,8 @@ def _restore(source, target, flare, affine, noise, strength, source_peak, target
     height, width = source.shape[0], source.shape[1] // 3
     has_flare, has_affine, has_noise = flare.shape[1] > 0, affine.shape[1] > 0, noise.shape[1] > 0
     flare_rows = np.empty((3, 3, width if has_flare else 0), np.float32)
-    affine_rows = np.empty((3, 12, width if has_affine else 0), np.float32)
+    affine_rows = np.empty((3, affine.shape[0], width if has_affine else 0), np.float32)
+    guide = np.empty(width if affine.shape[0] == GUIDED else 0, np.float32)
     noise_rows = np.empty((3, 1, width if has_noise else 0), np.float32)
     flare_columns, flare_places = _places(width, max(1, flare.shape[2])), _places(height, max(1, flare.shape[1]))
     affine_columns, affine_places = _places(width, max(1, affine.shape[2])), _places(height, max(1, affine.shape[1]))
@@ -297,7 +335,12 @@ def _restore(source, target, flare, affine, noise, strength, source_peak, target
             row = affine_places[0][y]
             _turn_to(affine, row, affine_row, affine_columns, affine_rows)
             affine_row = row
-            _transform(root, affine_rows[0], affine_rows[2], affine_places[2][y], work)
+            down = affine_places[2][y]
+            if affine.shape[0] == GUIDED:
+                _guide(root, affine_rows[0, GUIDED - 1], affine_rows[2, GUIDED - 1], down, guide)
+                _transform_guided(root, affine_rows[0], affine_rows[2], down, guide, work)
+            else:
+                _transform(root, affine_rows[0], affine_rows[2], down, work)
             values = work
         _write(values, source[y], target_peak / source_peak, strength, target[y], target_peak, line)
 
@@ -305,12 +348,12 @@ def _restore(source, target, flare, affine, noise, strength, source_peak, target
 _NONE = {channels: np.zeros((channels, 0, 0), np.float32) for channels in (1, 3, 12)}
 
 
-def _cells(values: NDArray[np.float32] | None, channels: int, name: str) -> NDArray[np.float32]:
-    """A map as the kernel wants it."""
+def _cells(values: NDArray[np.float32] | None, channels: tuple[int, ...], name: str) -> NDArray[np.float32]:
+    """A map as the kernel wants it, of one of these numbers of channels."""
     if values is None:
-        return _NONE[channels]
-    if values.ndim != 3 or values.shape[0] != channels or 0 in values.shape:
-        raise ValueError(f"the {name} map is ({channels}, h, w), not {values.shape}")
+        return _NONE[channels[0]]
+    if values.ndim != 3 or values.shape[0] not in channels or 0 in values.shape:
+        raise ValueError(f"the {name} map is ({' or '.join(map(str, channels))}, h, w), not {values.shape}")
     return np.ascontiguousarray(values, np.float32)
 
 
@@ -327,7 +370,7 @@ def restore_pixels(
     Args:
         frame: (H, W, 3) uint8 or uint16, RGB.
         flare: (3, h, w) float32, stray light in code values 0..1.
-        affine: (12, h, w) float32, rows of a 3x4 transform of the square root of the code values.
+        affine: (12 or 25, h, w) float32, rows of a 3x4 transform of the square root of the code values; 25: guided by brightness.
         noise: (1, h, w) float32, threshold of the sigma filter; needs `affine`.
         strength: 0 gives the frame back as it is, 1 the full effect.
         out: (H, W, 3) uint8 or uint16, C-contiguous, not `frame` itself: where the result goes. None: a new array like `frame`.
@@ -351,7 +394,7 @@ def restore_pixels(
     peaks = [F(np.iinfo(array.dtype).max) for array in (frame, out)]
     _restore(
         _writeable(np.ascontiguousarray(frame)).reshape(len(frame), -1), out.reshape(len(out), -1),
-        _cells(flare, 3, "flare"), _cells(affine, 12, "affine"), _cells(noise, 1, "noise"),
+        _cells(flare, (3,), "flare"), _cells(affine, (12, GUIDED), "affine"), _cells(noise, (1,), "noise"),
         F(strength), *peaks,
     )  # fmt: skip
     return out
