@@ -20,7 +20,7 @@ from benchmarks.data.v1.generate import HERE as V1
 from benchmarks.quality.floors import HEADS, markdown, summary
 from benchmarks.quality.record import Picture, Record
 from benchmarks.quality.sets import scene_of
-from benchmarks.quality.sheets import jpeg_within, restored_sheet, sample_sheet
+from benchmarks.quality.sheets import ENLARGED, jpeg_within, restored_sheet, sample_sheet
 from benchmarks.quality.table import Sample, Table, heads, line_of
 from vidrestore.engine.card import Card
 from vidrestore.engine.catalog import Catalog
@@ -186,7 +186,8 @@ def model_card(
     outdated = [] if seen is None or seen.weights == current else [_NOTE.format(seen.weights), ""]
     told = [_BEGIN.format(current)] if seen is None else [_BEGIN.format(seen.weights), seen.text]
     real = "day" if card.task == "night" else "night"
-    shown = "real pictures reduced to 200 pixels" if card.task == "sr" else f"real pictures by {real}"
+    served = "; they also serve in training, without any truth beside them" if card.task in ("flare", "day") else ""
+    shown = f"real pictures reduced to {ENLARGED // card.scale} pixels" if card.task == "sr" else f"real pictures by {real}"
     lines = [
         f"# {card.id}",
         "",
@@ -215,7 +216,7 @@ def model_card(
         "",
         f"![input and output on {shown}](sheet.jpg)",
         "",
-        f"Input | output on {shown} (`benchmarks/data/real`; licences and authors in its `SOURCES.tsv`).",
+        f"Input | output on {shown} (`benchmarks/data/real`; licences and authors in its `SOURCES.tsv`){served}.",
         "",
         "## Observations",
         "",

@@ -24,6 +24,8 @@ LOCAL = {
     "sr": ("sr/set5",),
 }
 """Folders of the data folder that are looked at and never shipped."""
+ENLARGED = 400
+"""Pixels of the longest side of what super-resolution makes for a model card."""
 MOST = 12
 """Pictures of a folder on a sheet."""
 
@@ -87,9 +89,9 @@ def _sheet(engine: str, files: Sequence[Path], longest_side: int) -> np.ndarray:
 
 
 def restored_sheet(engine: str, task: str) -> np.ndarray:
-    """The sheet that stands in the model card, from the real pictures in the repository; night to day, sr from small ones."""
+    """The sheet that stands in the model card, from the real pictures in the repository; sr from small ones."""
     if task == "sr":
-        return _sheet(engine, pictures_in(REAL)[:6], 200)
+        return _sheet(engine, pictures_in(REAL)[:6], ENLARGED // Catalog.find().card(engine).scale)
     kind = "day" if task == "night" else "night"
     return _sheet(engine, [path for path in pictures_in(REAL) if path.name.startswith(f"{kind}_")], 640)
 
