@@ -2,9 +2,12 @@
 
     python -m benchmarks.data.likeness --out DIR
 
+    python -m benchmarks.data.likeness --write-docs
+
 For night, flare, rain and glow, real pictures of $VIDRESTORE_DATA are held against what the degradations make of day and
 night pictures from there. DIR gets one contact sheet each, to be looked at and not to be passed on: most of the real
-pictures may not be shipped. The figures go to benchmarks/results/likeness.json; `likeness_statistics` says what they are.
+pictures may not be shipped. The figures go to benchmarks/results/likeness.json; `likeness_statistics` says what they are. `--write-docs` measures nothing
+and puts them into docs/data.md.
 A distance is 0 for equal distributions and 2 at most; `halves` is what random halves of the real pictures come to.
 """
 
@@ -16,6 +19,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,9 +31,14 @@ from vidrestore.training.data import PICTURES, VIDEOS, shrink
 from vidrestore.training.degradations.flare import FlareBank, FlareSettings, composite_flare
 from vidrestore.training.degradations.night import simulate_night
 
-__all__ = ["SUBJECTS", "Subject", "compare", "main", "side_by_side"]
+__all__ = ["SUBJECTS", "Subject", "compare", "filled", "main", "rendered", "side_by_side"]
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "likeness.json"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "data.md"
+BEGIN = "<!-- Between these lines `python -m benchmarks.data.likeness --write-docs` writes. -->"
+END = "<!-- end of the written part -->"
+FURTHEST = 4
+"""How many statistics the page names for each subject."""
 SIDE = 512
 """Longer side of the pictures that are compared, in pixels."""
 SEED = 2026
@@ -152,6 +161,41 @@ def side_by_side(real: Sequence[np.ndarray], synthetic: Sequence[np.ndarray], ro
     return np.concatenate([halves[0], np.full((rows * height, 12, 3), 255, dtype=np.uint8), halves[1]], axis=1)
 
 
+def rendered(result: dict[str, Any]) -> str:
+    """The figures as Markdown: one row a subject, with the statistics that differ most.
+
+    Args:
+        result: what benchmarks/results/likeness.json holds.
+    """
+    lines = [
+        "| subject | real | synthetic | distance | halves of the real | furthest apart (real, synthetic) |",
+        "|" + "---|" * 6,
+    ]
+    for name, figures in result["subjects"].items():
+        known = [(row["distance"], key, row) for key, row in figures["table"].items() if row["distance"] is not None]
+        far = sorted(known, key=lambda item: -item[0])[:FURTHEST]
+        words = ", ".join(f"`{key}` {row['real']:.2f}, {row['synthetic']:.2f}" for _, key, row in far)
+        mean = figures["mean"]
+        lines.append(
+            f"| {name} | {figures['real']} | {figures['synthetic']} | {mean['distance']:.2f} | {mean['halves']:.2f} | {words} |"
+        )
+    remarks = "\n".join(f"- {name}: {figures['remark']}." for name, figures in result["subjects"].items())
+    return "\n".join(lines) + f"\n\n{remarks}\n\nMeasured with commit `{result['about']['commit']}`, {result['about']['date']}."
+
+
+def filled(page: str, part: str) -> str:
+    """`page` with `part` between its marks.
+
+    Raises:
+        ValueError: the page has no marks.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page lacks the lines {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{part}\n\n{END}{after}"
+
+
 def _data_root(subjects: Sequence[str]) -> Path:
     if "VIDRESTORE_DATA" not in os.environ:
         raise SystemExit(
@@ -168,10 +212,17 @@ def _data_root(subjects: Sequence[str]) -> Path:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command: see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the contact sheets")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the contact sheets")
+    parser.add_argument("--write-docs", action="store_true", help="measure nothing; put the figures into docs/data.md")
     parser.add_argument("--json", type=Path, default=RESULTS, help="where the figures go")
     parser.add_argument("--only", choices=SUBJECTS, nargs="+", default=list(SUBJECTS), help="some of the subjects")
     options = parser.parse_args(arguments)
+    if options.write_docs:
+        result = json.loads(options.json.read_text(encoding="utf-8"))
+        PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), rendered(result)), encoding="utf-8")
+        return
+    if options.out is None:
+        parser.error("--out DIR is needed: the folder for the contact sheets")
     root = _data_root(options.only)
     options.out.mkdir(parents=True, exist_ok=True)
     figures = {}

@@ -8,8 +8,9 @@ Sources, beside those of `windscreen`: diffraction by a dirty, scratched apertur
 Train Neural Networks for Flare Removal" (ICCV 2021), section 4.1, after Hullin et al., "Physically-Based Real-Time Lens
 Flare Rendering" (SIGGRAPH 2011); glow, shimmer and streaks as separate layers, light sources kept: Dai et al., "Flare7K"
 (NeurIPS 2022), section 3; wide falloff: Narasimhan and Nayar, "Shedding Light on the Weather" (CVPR 2003) and the CIE
-glare function (Vos 1984); ghosts mirrored through the optical centre: Hullin et al., section 3. The fan of a wiped
-windscreen, the layered veil and all ranges are ours, set by looking at night photographs.
+glare function (Vos 1984); ghosts on the line through the optical centre: Hullin et al., section 3; a lamp's own
+small image mirrored there: Dai et al., "Nighttime Smartphone Reflective Flare Removal Using Optical Center Symmetry Prior"
+(CVPR 2023). The fan of a wiped windscreen, the layered veil and all ranges are ours, set by looking at night photographs.
 """
 
 from __future__ import annotations

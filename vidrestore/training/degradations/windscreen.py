@@ -5,10 +5,9 @@ lamps out up and down, and drops out of focus catch lamp light and glow. Pattern
 `FlareBank`) and laid over pictures in a fraction of a millisecond. A lamp's reflection on a wet road belongs to the
 scene: it is drawn into the scene, so that nobody learns to take it away.
 
-Sources: streaks as diffraction by near-parallel grooves, long across them: Dai et al., "Nighttime Smartphone Reflective
-Flare Removal" and "Flare7K++" (2023), section 3, which describe them on phones; reflections stretched towards the
-viewer by rough water: Cook and Torrance, "A Reflectance Model for Computer Graphics" (1982). Shapes and ranges are ours,
-set by looking at night photographs and at a dashcam in the rain.
+Sources: streaks as what line-like smears on the glass draw: Dai et al., "Flare7K" (NeurIPS 2022), section 3; reflections
+on rough surfaces: Cook and Torrance, "A Reflectance Model for Computer Graphics" (1982). Shapes and ranges are ours, set by
+looking at night photographs and at a dashcam in the rain.
 """
 
 from __future__ import annotations
