@@ -75,18 +75,15 @@ def test_a_fine_layer_is_as_large_as_the_thumbnail() -> None:
 
 
 def test_a_fine_layer_can_hold_a_line_one_pixel_wide() -> None:
-    """What a coarse one cannot: after a few steps it separates odd columns from even ones."""
-    torch.manual_seed(0)
-    network = FastFlare(widths=(8, 12), fine=True)
-    picture = torch.rand(1, 3, 16, 16)
-    wanted = (torch.arange(16) % 2).float().expand(1, 1, 3, 16, 16) * 0.8
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.05)
-    for _ in range(200):
-        loss = (network.layers(picture) - wanted).square().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    assert loss < 0.01
+    """What a coarse one cannot: the four values of a place are neighbours, and each has weights of its own."""
+    network = FastFlare(widths=(8, 12), fine=True).eval()
+    with torch.no_grad():
+        network.core.head.weight.zero_()
+        assert network.core.head.bias is not None
+        network.core.head.bias[:] = torch.tensor([-5.0, 5.0, -5.0, 5.0]).repeat(3)  # odd columns of all three colours
+    flare = network.maps(torch.rand(1, 3, 16, 16)).flare
+    assert flare is not None
+    assert flare[..., 0::2].max() < 0.01 and flare[..., 1::2].min() > 0.99
 
 
 @pytest.mark.parametrize("denoise", [True, False])

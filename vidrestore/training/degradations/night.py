@@ -33,7 +33,17 @@ from vidrestore.training.degradations.common import (
     srgb_to_linear,
 )
 
-__all__ = ["LAMP_COLOURS", "Camera", "NightScene", "NightSettings", "make_night", "photograph", "relight", "simulate_night"]
+__all__ = [
+    "LAMP_COLOURS",
+    "Camera",
+    "NightScene",
+    "NightSettings",
+    "make_night",
+    "photograph",
+    "relight",
+    "road_night",
+    "simulate_night",
+]
 
 ILLUMINANTS = (
     (1.25, 0.90, 0.48),  # sodium vapour
@@ -91,16 +101,26 @@ class NightSettings:
     colour_noise: tuple[float, float] = (1.0, 1.0)
     """Factor on the colour part of the noise: cameras smooth colours more than brightness."""
     p_road: float = 0.5
-    """How often the night is `ROAD`'s instead."""
+    """How often the night is a `road_night` instead."""
 
 
-ROAD: dict[str, tuple[float, ...]] = {
-    "exposure": (1 / 70, 1 / 10), "contrast": (1.1, 2.0), "sky": (0.01, 0.12), "headlights": (2.0, 35.0), "pools": (1.0, 5.0),
-    "illuminants": (0.36, 0.30, 0.16, 0.08, 0.06, 0.04), "fading": (0.0, 0.4), "lamps": (2, 24), "lamp_size": (0.0012, 0.015),
-    "shot": (5e-5, 1e-3), "colour_noise": (0.0, 0.5),
-}  # fmt: skip
-"""Nights as dashcams record them, where those ranges differ: sky far darker than the ground, lit things bright against dark
-ones, warm light, many lamps, noise without colour. Set by measuring real ones with `python -m benchmarks.data.likeness`."""
+def road_night(settings: NightSettings) -> NightSettings:
+    """Nights as dashcams record them: sky far darker than the ground, lit things bright against dark ones, warm light, many
+    lamps, noise without colour. Set by measuring real ones with `python -m benchmarks.data.likeness`."""
+    return replace(
+        settings,
+        exposure=(1 / 70, 1 / 10),
+        contrast=(1.1, 2.0),
+        sky=(0.01, 0.12),
+        headlights=(2.0, 35.0),
+        pools=(1.0, 5.0),
+        illuminants=(0.36, 0.30, 0.16, 0.08, 0.06, 0.04),
+        fading=(0.0, 0.4),
+        lamps=(2, 24),
+        lamp_size=(0.0012, 0.015),
+        shot=(5e-5, 1e-3),
+        colour_noise=(0.0, 0.5),
+    )
 
 
 class Camera(NamedTuple):
@@ -142,7 +162,7 @@ def make_night(rng: np.random.Generator, day_srgb: Picture, settings: NightSetti
     """A day picture (as for `simulate_night`) as a scene that can be photographed by night, as often as one likes."""
     settings = settings or NightSettings()
     if rng.random() < settings.p_road:
-        settings = replace(settings, **ROAD)
+        settings = road_night(settings)
     linear = srgb_to_linear(as_picture(day_srgb))
     light, lit = _add_lamps(rng, relight(rng, linear, settings), linear, settings)
     camera = Camera(

@@ -129,7 +129,7 @@ class Translation(Objective):
             if task == "day":
                 terms[task] = terms[task] + error.square().mean()
                 if self.options["gradient"]:
-                    slopes = sum(error.diff(dim=dim).abs().mean() for dim in (2, 3))
+                    slopes = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
                     terms["gradient"] = self.options["gradient"] * slopes
                 if self.options["steady"]:
                     terms["steady"] = self.options["steady"] * self._unsteadiness(generator, output, batch)
