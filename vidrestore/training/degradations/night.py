@@ -80,6 +80,12 @@ class NightSettings:
     """Exponent around the scene's mean: lit things stay, what lies in the shade falls off."""
     sky: tuple[float, float] = (0.05, 0.5)
     """Further factor on what is taken for sky."""
+    above: tuple[float, float] = (1.0, 1.0)
+    """Further factor on all that lies above the horizon, which no headlight reaches, log-uniform."""
+    retroreflection: tuple[float, float] = (0.0, 0.0)
+    """How much more of the headlights' light comes back from what is brighter than its surroundings: lines, signs, plates."""
+    softness: tuple[float, float] = (0.0, 0.0)
+    """Blur of lens, motion and a camera's noise filter: standard deviation in pixels."""
     headlights: tuple[float, float] = (0.0, 5.0)
     """Light added on the road by the own car, relative to the night's level."""
     vignetting: tuple[float, float] = (0.0, 0.55)
@@ -112,6 +118,9 @@ def road_night(settings: NightSettings) -> NightSettings:
         exposure=(1 / 70, 1 / 10),
         contrast=(1.1, 2.0),
         sky=(0.01, 0.12),
+        above=(0.08, 1.0),
+        retroreflection=(0.0, 4.0),
+        softness=(0.0, 1.0),
         headlights=(2.0, 35.0),
         pools=(1.0, 5.0),
         illuminants=(0.36, 0.30, 0.16, 0.08, 0.06, 0.04),
@@ -165,6 +174,9 @@ def make_night(rng: np.random.Generator, day_srgb: Picture, settings: NightSetti
         settings = road_night(settings)
     linear = srgb_to_linear(as_picture(day_srgb))
     light, lit = _add_lamps(rng, relight(rng, linear, settings), linear, settings)
+    softness = float(rng.uniform(*settings.softness))
+    if softness > 0.25:  # less is nothing
+        light = cv2.GaussianBlur(light, (0, 0), softness)
     camera = Camera(
         shot=_log_uniform(rng, *settings.shot),
         read=_log_uniform(rng, *settings.read),
@@ -203,7 +215,15 @@ def relight(rng: np.random.Generator, linear: Picture, settings: NightSettings |
     sky = _guess_sky(linear, light)
     factor *= 1.0 - sky * (1.0 - _log_uniform(rng, *settings.sky))
     factor *= _vignetting(rng, height, width, settings)
-    beam = _headlights(rng, height, width, settings) * (1.0 - sky)
+    beam, horizon = _headlights(rng, height, width, settings)
+    beam *= 1.0 - sky
+    if settings.above != (1.0, 1.0):
+        rows = np.arange(height, dtype=np.float32)[:, None] / height
+        high = np.clip((horizon - rows) / 0.15 + 0.5, 0.0, 1.0)
+        factor *= 1.0 - high * (1.0 - _log_uniform(rng, *settings.above))
+    if settings.retroreflection != (0.0, 0.0):
+        around = cv2.blur(light.astype(np.float32), (max(width // 12, 3), max(height // 12, 3)))
+        beam *= 1.0 + float(rng.uniform(*settings.retroreflection)) * np.clip((light - around) / (around + 1e-3), 0.0, 1.0)
     tint = _illumination(rng, 1.0 - sky, settings)
     warm = np.array((1.08, 1.0, 0.86), dtype=np.float32)
     gain = (factor * (1.0 - np.clip(beam, 0.0, 1.0)))[..., None] * tint + (factor * (np.clip(beam, 0.0, 1.0) + beam))[
@@ -240,15 +260,17 @@ def _vignetting(rng: np.random.Generator, height: int, width: int, settings: Nig
     return 1.0 - np.float32(rng.uniform(*settings.vignetting)) * (x * x + y * y) * 0.5
 
 
-def _headlights(rng: np.random.Generator, height: int, width: int, settings: NightSettings) -> NDArray[np.float32]:
-    """(H, W) light of the own headlights: an ellipse on the road ahead, steep towards the top (the cut-off)."""
+def _headlights(rng: np.random.Generator, height: int, width: int, settings: NightSettings) -> tuple[NDArray[np.float32], float]:
+    """(H, W) light of the own headlights: an ellipse on the road ahead, steep towards the top (the cut-off); and the height of
+    the horizon, 0 at the top and 1 at the bottom."""
     strength = np.float32(rng.uniform(*settings.headlights))
     centre_x, centre_y = rng.uniform(-0.25, 0.25), rng.uniform(0.25, 0.8)
     reach_x, reach_y = rng.uniform(0.45, 1.1), rng.uniform(0.3, 0.8)
     x = (np.linspace(-1, 1, width, dtype=np.float32)[None, :] - np.float32(centre_x)) / np.float32(reach_x)
     y = (np.linspace(-1, 1, height, dtype=np.float32)[:, None] - np.float32(centre_y)) / np.float32(reach_y)
     y = np.where(y < 0, y * np.float32(1.7), y)
-    return strength * np.exp(-1.5 * (x * x + y * y))
+    horizon = float(np.clip(0.5 + 0.5 * (centre_y - reach_y / 1.7), 0.25, 0.6))
+    return strength * np.exp(-1.5 * (x * x + y * y)), horizon
 
 
 def _illumination(rng: np.random.Generator, ground: NDArray[np.float32], settings: NightSettings) -> NDArray[np.float32]:
