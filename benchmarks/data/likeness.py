@@ -6,9 +6,9 @@
 
 For night, flare, rain and glow, real pictures of $VIDRESTORE_DATA are held against what the degradations make of day and
 night pictures from there. DIR gets one contact sheet each, to be looked at and not to be passed on: most of the real
-pictures may not be shipped. The figures go to benchmarks/results/likeness.json; `likeness_statistics` says what they are. `--write-docs` measures nothing
-and puts them into docs/data.md.
+pictures may not be shipped. The figures go to benchmarks/results/likeness.json; `likeness_statistics` says what they are.
 A distance is 0 for equal distributions and 2 at most; `halves` is what random halves of the real pictures come to.
+`--write-docs` measures nothing and puts the figures into docs/data.md.
 """
 
 from __future__ import annotations
@@ -225,6 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--out DIR is needed: the folder for the contact sheets")
     root = _data_root(options.only)
     options.out.mkdir(parents=True, exist_ok=True)
+    machine = about()  # before the work: who commits meanwhile changes what is not measured
     figures = {}
     for name in options.only:
         subject = SUBJECTS[name]
@@ -246,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"  {'mean':<18} {'':>8} {'':>8} {means['distance']:8.3f} {means['halves']:8.3f}")
         figures[name] = {"remark": subject.remark, "real": len(real), "synthetic": len(synthetic), "mean": means, "table": table}
     if set(options.only) == set(SUBJECTS) or options.json != RESULTS:
-        result = {"about": about(), "longer_side": SIDE, "seed": SEED, "statistics": STATISTICS, "subjects": figures}
+        result = {"about": machine, "longer_side": SIDE, "seed": SEED, "statistics": STATISTICS, "subjects": figures}
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         print(f"written to {options.json}")

@@ -98,3 +98,18 @@ def test_sheets_and_figures_come_without_names_of_pictures(monkeypatch, tmp_path
     assert 0 < glow["mean"]["distance"] <= 2
     printed = capsys.readouterr().out
     assert f"{glow['mean']['distance']:.3f}" in printed
+
+
+def test_the_page_shows_the_figures_that_were_measured():
+    page = likeness.PAGE.read_text(encoding="utf-8")
+    result = json.loads(likeness.RESULTS.read_text(encoding="utf-8"))
+    assert likeness.filled(page, likeness.rendered(result)) == page, "run python -m benchmarks.data.likeness --write-docs"
+    assert set(result["subjects"]) == set(likeness.SUBJECTS)
+    with pytest.raises(ValueError, match="lacks the lines"):
+        likeness.filled("no marks", "part")
+
+
+def test_a_call_without_a_folder_for_the_sheets_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        likeness.main([])
+    assert "--out DIR is needed" in capsys.readouterr().err
