@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -17,9 +18,12 @@ from tests.cli.desk import FRAMES, HEIGHT, WIDTH, Desk, tiny_engine
 from vidrestore.cli.progress import progress_bar, progress_lines
 from vidrestore.cli.run import overrides
 from vidrestore.config import settle
+from vidrestore.engine.card import Card
+from vidrestore.engine.catalog import Catalog
 from vidrestore.errors import ConfigError, InterruptedJob
 
 ENGINES = Path(__file__).resolve().parents[2] / "engines"
+ENLARGING = [card for card in Catalog(ENGINES).cards() if card.task == "sr"]
 DEFAULTS = {
     "flare": False, "day": False, "night": False, "sr": None, "engine_ids": (), "tier": None, "device": None,
     "strength": None, "start": None, "duration": None, "codec": None, "crf": None, "protect": (), "no_temporal": False,
@@ -85,6 +89,19 @@ def test_the_factor_decides_which_engine_enlarges(desk: Desk, factor: int) -> No
     made = pictures(desk.output)
     assert len(made) == FRAMES and {picture.shape for picture in made} == {(factor * HEIGHT, factor * WIDTH, 3)}
     assert stamps(desk.output) == stamps(desk.source)
+
+
+@pytest.mark.parametrize("card", ENLARGING, ids=[card.id for card in ENLARGING])
+def test_every_engine_that_enlarges_is_reached_by_its_factor(desk: Desk, card: Card) -> None:
+    arguments = ("--sr", card.scale, "--tier", card.tier, "--no-temporal", "--duration", "0.1")
+    result = desk.run("run", desk.source, "-o", desk.output, *arguments)
+    assert result.exit_code == 0, result.stderr
+    assert f"{card.scale * WIDTH}x{card.scale * HEIGHT}" in result.stdout and card.id in result.stdout
+    before, after = pictures(desk.source), pictures(desk.output)
+    assert {picture.shape for picture in after} == {(card.scale * HEIGHT, card.scale * WIDTH, 3)}
+    for small, large in zip(before, after, strict=False):
+        again = cv2.resize(large, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+        assert np.abs(small.astype(int) - again).mean() < 12, "reduced again it is the picture it came from"
 
 
 def test_a_factor_that_no_engine_has_is_refused(desk: Desk) -> None:
