@@ -74,7 +74,8 @@ def main() -> None:
         parser.error("nothing was measured")
     quick = arguments.limit is not None
     results = arguments.out if quick else RESULTS
-    record = (Record([], []) if quick else Record.read(RESULTS)).with_tables(tables).of_engines(catalog.ids())
+    record = (Record([], []) if quick else Record.read(RESULTS)).with_tables(tables)
+    record = record.sorted(catalog.ids(), [name for sets in MEASURES.values() for name in sets])
     record.write(results, catalog)
     written = write_plots(record.pictures, results)
     written += write_samples(tables, arguments.out) + write_local_sheets(arguments.engines, arguments.out)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+import textwrap
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 
 from benchmarks.data.v1.generate import HERE as V1
 from benchmarks.quality.floors import HEADS, markdown, summary
-from benchmarks.quality.record import Picture, Record
+from benchmarks.quality.record import Picture, Record, yardstick_of
 from benchmarks.quality.sets import scene_of
 from benchmarks.quality.sheets import ENLARGED, jpeg_within, restored_sheet, sample_sheet
 from benchmarks.quality.table import Sample, Table, heads, line_of
@@ -97,6 +98,10 @@ def parameters(card: Card, catalog: Catalog) -> int:
     return sum(value.numel() for value in catalog.load(card).parameters())
 
 
+def _wrapped(paragraph: str) -> str:
+    return textwrap.fill(paragraph, 125, break_long_words=False, break_on_hyphens=False)
+
+
 def _origin(card: Card) -> str:
     origin = card.origin
     if origin is None:
@@ -127,15 +132,15 @@ def _spread(card: Card, pictures: Sequence[Picture]) -> Iterator[str]:
     mine = [one for one in pictures if one.engine == card.id]
     if not mine:
         return
-    yield "| set | gain: smallest, median, largest, dB | pictures made worse | smallest gain: picture, before, after, dB |"
-    yield "| --- | --- | --- | --- |"
+    yield "| set | gain over | smallest, median, largest, dB | pictures below it | the smallest: picture, from, to, dB |"
+    yield "| --- | --- | --- | --- | --- |"
     for name in dict.fromkeys(one.set for one in mine):
         here = [one for one in mine if one.set == name]
         gains = [one.reached - one.yardstick for one in here]
         worst = here[int(np.argmin(gains))]
         spread = f"{min(gains):+.2f}, {np.median(gains):+.2f}, {max(gains):+.2f}"
         one = f"{worst.name}, {worst.yardstick:.2f}, {worst.reached:.2f}"
-        yield f"| {name} | {spread} | {sum(gain < 0 for gain in gains)} of {len(gains)} | {one} |"
+        yield f"| {name} | {yardstick_of(name)} | {spread} | {sum(gain < 0 for gain in gains)} of {len(gains)} | {one} |"
     yield ""
 
 
@@ -151,11 +156,11 @@ def _failures(card: Card, failures: Sequence[Sample]) -> Iterator[str]:
         return
     licences = _licences()
     yield from ("![the pictures with the smallest gain: before, after, target](failures.jpg)", "")
-    yield f"The {len(failures)} scenes of {name} with the smallest gain, from the worst on; before | after | target:"
+    yield f"The scenes of {name} with the smallest gain over {yardstick_of(name)}, from the worst on; before | after | target:"
     yield ""
     for one in failures:
         licence = licences.get(scene_of(one.name, name))
-        owner = "" if licence is None else f" (made of a picture under {licence})"
+        owner = "" if licence is None else f"; made of a picture under {licence}"
         yield f"- {name}, {one.name}: {one.psnr_before:.2f} dB before, {one.psnr_after:.2f} dB after{owner}"
     yield ""
 
@@ -191,14 +196,14 @@ def model_card(
     lines = [
         f"# {card.id}",
         "",
-        f"{words.what} {words.how} {learned:,} parameters.",
+        _wrapped(f"{words.what} {words.how} {learned:,} parameters."),
         "",
         *([_WARNING, ""] if card.generative else []),
-        f"**Intended for** {words.intended}. **Not for** {words.not_for}.",
+        _wrapped(f"**Intended for** {words.intended}. **Not for** {words.not_for}."),
         "",
-        f"**Data and licence.** Weights {card.licence}, {words.data} (`docs/data.md`), never on the test sets.",
+        _wrapped(f"**Data and licence.** Weights {card.licence}, {words.data} (`docs/data.md`), never on the test sets."),
         "",
-        f"**How it was trained.** {_origin(card)}",
+        _wrapped(f"**How it was trained.** {_origin(card)}"),
         "",
         "All of this page but the observations is written by `python -m benchmarks.quality --cards`.",
         "",
@@ -216,7 +221,7 @@ def model_card(
         "",
         f"![input and output on {shown}](sheet.jpg)",
         "",
-        f"Input | output on {shown} (`benchmarks/data/real`; licences and authors in its `SOURCES.tsv`){served}.",
+        _wrapped(f"Input | output on {shown} (`benchmarks/data/real`; licences and authors in its `SOURCES.tsv`){served}."),
         "",
         "## Observations",
         "",

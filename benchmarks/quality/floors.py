@@ -66,7 +66,8 @@ REQUIREMENTS = (
 )
 
 HEADS = ("engine", "set", "pictures", "figure", "best baseline", "engine's", "gain", "floor", "goal", "verdict")
-STALE = "measured with other weights"
+OTHER, UNKNOWN = "other weights", "weights unknown"
+"""Remarks on figures that are not, or may not be, of the weights that an engine has."""
 PLAIN = {
     "median_psnr": "median PSNR to the input, dB",
     "lowest_psnr": "lowest PSNR to the input, dB",
@@ -96,7 +97,7 @@ def summary(tables: Sequence[Mapping[str, Any]], catalog: Catalog) -> list[tuple
     for card in sorted(catalog.cards(), key=lambda card: (card.task, card.scale, card.id)):
         for table in (table for table in tables if table["engine"] == card.id):
             head = (card.id, table["name"], str(table["pictures"]))
-            stale = "" if is_current(table, card) else STALE
+            stale = "" if is_current(table, card) else UNKNOWN if table.get("weights") is None else OTHER
             rows += [(*head, *row[:-1], "; ".join(filter(None, (row[-1], stale)))) for row in _of_table(table, card)]
     return rows
 

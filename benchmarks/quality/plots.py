@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality.record import Picture
+from benchmarks.quality.record import Picture, yardstick_of
 
 __all__ = ["write_plots"]
 
 FILMS = ("cinema", "sintel")
 """Sets whose pictures follow each other."""
-YARDSTICKS = {"flare": "the input", "glow": "the input", "day": "the per-picture oracle", "night": "the per-picture oracle"}
-"""By the first word of a set's name; bicubic for all others."""
 COLOURS = ("#2f4b7c", "#d1603d", "#4d8f63", "#8f6bb3", "#9aa3ad", "#b8860b")
 
 
@@ -62,7 +60,7 @@ def _panel(axis: Any, pictures: Sequence[Picture], name: str, in_order: bool) ->
         else:
             axis.plot(range(len(gains)), sorted(gains), color=colour, linewidth=1.3, marker=".", markersize=3, label=label)
     axis.axhline(0.0, color="#666666", linewidth=0.8)
-    axis.set_title(f"{name}: dB over {YARDSTICKS.get(name.split('-')[0], 'bicubic')}", fontsize=9, loc="left")
+    axis.set_title(f"{name}: dB over {yardstick_of(name)}", fontsize=9, loc="left")
     axis.set_xlabel("frames in order" if in_order else "pictures, by gain", fontsize=7)
     axis.set_xlim(-0.9, max(longest, 1) - 0.1)
     axis.tick_params(labelsize=7)

@@ -15,9 +15,16 @@ from benchmarks.quality.table import Table
 from benchmarks.quality.tiers import fast_against_best
 from vidrestore.engine.catalog import Catalog
 
-__all__ = ["Picture", "Record"]
+__all__ = ["Picture", "Record", "yardstick_of"]
 
 PICTURES = ("set", "engine", "picture", "yardstick_db", "engine_db")
+YARDSTICKS = {"flare": "the input", "glow": "the input", "day": "the per-picture oracle", "night": "the per-picture oracle"}
+"""By the first word of a set's name; bicubic for all others."""
+
+
+def yardstick_of(name: str) -> str:
+    """What the gains of a set's pictures are counted from, in words."""
+    return YARDSTICKS.get(name.split("-")[0], "bicubic")
 
 
 @dataclass(frozen=True)
@@ -60,10 +67,12 @@ class Record:
         added = [Picture(t.name, t.engine, name, base, own) for t in fresh.values() for name, base, own in t.each()]
         return Record(kept + [table.as_dict() for table in fresh.values()], single + added)
 
-    def of_engines(self, known: Sequence[str]) -> Record:
-        """Only of engines that there are, sorted by engine; sets in the order in which they were measured."""
-        tables = sorted((table for table in self.tables if table["engine"] in known), key=lambda table: table["engine"])
-        pictures = sorted((one for one in self.pictures if one.engine in known), key=lambda one: (one.set, one.engine))
+    def sorted(self, engines: Sequence[str], sets: Sequence[str]) -> Record:
+        """By engine, then by set in the order given; without engines and sets that are not named."""
+        tables = [one for one in self.tables if one["engine"] in engines and one["name"] in sets]
+        pictures = [one for one in self.pictures if one.engine in engines and one.set in sets]
+        tables.sort(key=lambda table: (engines.index(table["engine"]), sets.index(table["name"])))
+        pictures.sort(key=lambda one: (sets.index(one.set), engines.index(one.engine)))
         return Record(tables, pictures)
 
     def write(self, folder: Path, catalog: Catalog) -> None:

@@ -80,7 +80,9 @@ def test_new_measurements_take_the_place_of_old_ones_and_the_rest_is_kept(tmp_pa
     assert [(one["engine"], one["pictures"]) for one in record.tables] == [("bicubic-x2", 3), ("identity", 1)]
     assert [(one.engine, one.name) for one in record.pictures][-2:] == [("bicubic-x2", "c_1"), ("identity", "z")]
     assert record.pictures[0].reached - record.pictures[0].yardstick == pytest.approx(3.5)
-    assert [one["engine"] for one in record.of_engines(["identity"]).tables] == ["identity"]
+    assert [one["engine"] for one in record.sorted(["identity"], ["flare-v1"]).tables] == ["identity"]
+    assert record.sorted(["identity"], ["glow"]) == Record([], [])
+    assert [one["engine"] for one in record.sorted(["identity", "bicubic-x2"], ["flare-v1"]).tables] == ["identity", "bicubic-x2"]
     page = (tmp_path / "quality.md").read_text(encoding="utf-8")
     assert "| identity | flare-v1 | 3 | PSNR, dB | 10.00 input | 12.00 | +2.00 |" in page
 
@@ -130,7 +132,7 @@ def test_a_card_tells_figures_failures_and_intent(catalog: Catalog, monkeypatch:
     assert "| flare-v1 | 3 | PSNR, dB | 10.00 input | 12.00 | +2.00 |" in text
     assert "| identity | 12.00 | 0.6250 | 40.000 |" in text and "- one remark" in text
     assert "- flare-v1, b_0: 8.12 dB before, 17.50 dB after\n- flare-v1, c_1:" in text
-    assert "| flare-v1 | -0.50, +3.00, +3.50 | 1 of 3 | b_0, 10.00, 9.50 |" in text
+    assert "| flare-v1 | the input | -0.50, +3.00, +3.50 | 1 of 3 | b_0, 10.00, 9.50 |" in text
     assert (folder / "failures.jpg").stat().st_size <= 150_000 and (folder / "sheet.jpg").stat().st_size <= 300_000
     assert catalog.card("identity").quality == {"flare-v1/gain_db": 2.0}
 

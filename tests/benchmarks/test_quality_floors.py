@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.quality.floors import HEADS, STALE, Requirement, markdown, people, summary
+from benchmarks.quality.floors import HEADS, OTHER, Requirement, markdown, people, summary
 from vidrestore.engine.catalog import Catalog
 
 
@@ -87,7 +87,7 @@ def test_figures_of_other_weights_are_told_as_such_and_engines_that_are_gone_are
     tables = [table("day-a", "day-v1", rows, {}, weights="0123456789ab"), table("gone", "day-v1", rows, {})]
     found = summary(tables, Catalog(tmp_path))
     assert [row[0] for row in found] == ["day-a"]
-    assert found[0][-1] == STALE
+    assert found[0][-1] == OTHER
 
 
 def test_a_share_is_told_in_percent_and_both_forms_hold_every_cell(tmp_path: Path) -> None:
