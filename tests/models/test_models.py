@@ -63,6 +63,13 @@ def test_unetpp_has_four_supervised_nodes() -> None:
     assert torch.equal(FlareUNetPlusPlus(output="last").combine(layers), layers[:, 3])
 
 
+def test_a_fine_unetpp_layer_is_as_large_as_the_picture() -> None:
+    network = FlareUNetPlusPlus(decoder_channels=(16, 12, 8, 8, 8), fine=True).eval()
+    with torch.inference_mode():
+        assert network.layers(torch.rand(1, 3, 50, 70)).shape == (1, 4, 3, 50, 70)
+        assert network(torch.rand(1, 3, 96, 64)).shape == (1, 3, 96, 64)
+
+
 def test_unetpp_gradients_reach_every_weight() -> None:
     network = FlareUNetPlusPlus()
     network.layers(torch.rand(2, 3, 64, 64)).sum().backward()

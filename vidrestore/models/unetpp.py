@@ -25,9 +25,9 @@ MULTIPLE = 32
 
 
 class _Core(nn.Module):
-    """Picture (N, 3, H, W) -> one flare layer a node X(0,1)..X(0,4), (N, nodes, 3, H/2, W/2), code values 0..1."""
+    """Picture (N, 3, H, W) -> one flare layer a node X(0,1)..X(0,4), (N, nodes, 3, H/2, W/2), code values 0..1; fine: of H x W."""
 
-    def __init__(self, encoder: str, encoder_weights: str | None, decoder_channels: Sequence[int]) -> None:
+    def __init__(self, encoder: str, encoder_weights: str | None, decoder_channels: Sequence[int], fine: bool) -> None:
         super().__init__()
         import segmentation_models_pytorch as smp  # slow to import: only where a UNet++ is built
 
@@ -43,7 +43,8 @@ class _Core(nn.Module):
         # The library's last block only enlarges X(0,4) to full size. A flare layer is smooth: half size is enough.
         del self.decoder.blocks[f"x_0_{self.depth}"]
         widths = [self.decoder.blocks[f"x_{index}_{self.depth - 1}"].out_channels for index in reversed(range(self.depth))]
-        heads = [nn.Conv2d(width, 3, 3, padding=1) for width in widths]
+        self.fine = fine
+        heads = [nn.Conv2d(width, 12 if fine else 3, 3, padding=1) for width in widths]
         self.heads = nn.ModuleList(heads)
         for head in heads:
             assert head.bias is not None
@@ -71,7 +72,10 @@ class _Core(nn.Module):
                 before = [nodes[other, row] for other in range(column + 1, row + 1)]
                 nodes[column, row] = block(below, torch.cat([*before, features[row + 1]], dim=1))
         last = [nodes[column, self.depth - 1] for column in reversed(range(self.depth))]
-        return torch.stack([torch.sigmoid(head(node)) for head, node in zip(self.heads, last, strict=True)], dim=1)
+        layers = [head(node) for head, node in zip(self.heads, last, strict=True)]
+        if self.fine:  # four values for each place, as in `fast.FastFlare`
+            layers = [F.pixel_shuffle(layer, 2) for layer in layers]
+        return torch.sigmoid(torch.stack(layers, dim=1))
 
 
 class FlareUNetPlusPlus(MapNetwork):
@@ -84,6 +88,7 @@ class FlareUNetPlusPlus(MapNetwork):
         output: `mean` of the deeply supervised nodes X(0,1)..X(0,4), or the `last` one.
         thumbnail_size: longest side at which the frame is looked at, pixels. Glow is as large as it is in the frame,
             however many pixels that has: seen at the size of the training crops it is recognised best. 0: full size.
+        fine: the layer is as large as what is looked at, instead of half of it.
     """
 
     def __init__(
@@ -93,25 +98,27 @@ class FlareUNetPlusPlus(MapNetwork):
         decoder_channels: Sequence[int] = (96, 64, 48, 32, 16),
         output: Literal["mean", "last"] = "mean",
         thumbnail_size: int = 0,
+        fine: bool = False,
     ) -> None:
         super().__init__()
         self.output = output
         self.thumbnail_size = thumbnail_size
         self.size_multiple = 1 if thumbnail_size else MULTIPLE
-        self.core = _Core(encoder, encoder_weights, decoder_channels)
+        self.core = _Core(encoder, encoder_weights, decoder_channels, fine)
 
     def layers(self, picture: Tensor) -> Tensor:
-        """The flare as each node sees it: (N, nodes, 3, H/2, W/2) float32, code values 0..1; H and W are even."""
+        """The flare as each node sees it: (N, nodes, 3, H/2, W/2) float32, or of H x W if fine; code values 0..1; H, W are even."""
         height, width = picture.shape[-2:]
         padded = F.pad(picture, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
-        return self.core(self.as_core(padded)).float()[..., : height // 2, : width // 2]
+        coarser = 1 if self.core.fine else 2
+        return self.core(self.as_core(padded)).float()[..., : height // coarser, : width // coarser]
 
     def combine(self, layers: Tensor) -> Tensor:
-        """One flare layer of all nodes' (N, 3, H/2, W/2)."""
+        """One flare layer (N, 3, h, w) of all nodes'."""
         return layers.mean(dim=1) if self.output == "mean" else layers[:, -1]
 
     def maps(self, thumbnail: Tensor) -> PixelMaps:
-        """The flare layer of what the thumbnail shows, at half its size."""
+        """The flare layer of what the thumbnail shows, at half its size or, if fine, at its size."""
         return PixelMaps(flare=self.combine(self.layers(thumbnail)))
 
     def forward(self, picture: Tensor, thumbnail: Tensor | None = None, whole: Whole | None = None) -> Tensor:
