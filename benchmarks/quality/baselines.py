@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.quality.sets import Pair
+from benchmarks.quality.threads import for_each
 from vidrestore.metrics.psnr import psnr
 
 __all__ = [
@@ -70,7 +71,7 @@ def _at(index: int, grid: Grid) -> GammaGain:
 
 def best_gamma_gain(pairs: Sequence[Pair], grid: Grid = BRIGHTER) -> tuple[GammaGain, list[GammaGain]]:
     """The single setting with the highest mean PSNR over the whole set, and the best for each picture (the oracle)."""
-    errors = np.stack([_errors(pair, grid) for pair in pairs])
+    errors = np.stack(for_each(lambda pair: _errors(pair, grid), pairs))
     figures = -10 * np.log10(np.maximum(errors, 1e-6) / 255**2)
     return _at(int(figures.mean(axis=0).argmax()), grid), [_at(int(error.argmin()), grid) for error in errors]
 

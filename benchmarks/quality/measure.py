@@ -17,6 +17,7 @@ from benchmarks.quality.clips import clip_set, film_set
 from benchmarks.quality.contours import gamma_matched, hold_against, plant, without_counterpart
 from benchmarks.quality.sets import Pair
 from benchmarks.quality.table import Row, Sample, Table, by_gain, choose
+from benchmarks.quality.threads import for_each
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.fused import FusedEngine
 from vidrestore.media.input.sample import read_image
@@ -59,8 +60,8 @@ def _row(method: str, pairs: Sequence[Pair], outputs: Sequence[np.ndarray], like
     """PSNR and SSIM; the latter is most of the time that a set takes, and is left out of rows that nobody compares with."""
     both = list(zip(outputs, pairs, strict=True))
     figures = [_psnr(output, pair.target) for output, pair in both]
-    mean_ssim = _mean([ssim(output, pair.target, exact=False) for output, pair in both]) if likeness else None
-    return Row(method, _mean(figures), mean_ssim, each=figures)
+    alike = for_each(lambda one: ssim(one[0], one[1].target, exact=False), both) if likeness else []
+    return Row(method, _mean(figures), _mean(alike) if alike else None, each=figures)
 
 
 def _with_samples(
@@ -207,7 +208,7 @@ def sr_set(engine_id: str, name: str, limit: int | None) -> Table:
     def row(method: str, outputs: Sequence[np.ndarray]) -> Row:
         both = list(zip(outputs, pairs, strict=True))
         figures = [psnr(output, pair.target, channel=channel, border=border) for output, pair in both]
-        likeness = [ssim(output, pair.target, channel=channel, border=border, exact=False) for output, pair in both]
+        likeness = for_each(lambda one: ssim(one[0], one[1].target, channel=channel, border=border, exact=False), both)
         again = [_psnr(sets.reduced(output, factor), pair.input) for output, pair in both]
         return Row(method, _mean(figures), _mean(likeness), {"consistency dB": _mean(again)}, figures)
 
@@ -232,17 +233,19 @@ def sr_set(engine_id: str, name: str, limit: int | None) -> Table:
 def real_set(engine_id: str, variant: str, limit: int | None) -> Table:
     """Real nights, of which nobody knows the truth: which contours are new, which are kept (see `contours`)."""
     named = list(sets.real_nights(variant))[:limit]
-    restore = restorer(engine_id)
+    outputs = list(map(restorer(engine_id), (source for _, source in named)))
     thing = read_image(sets.REAL / "day_highway_3.jpg")
-    shares: list[tuple[float, ...]] = []
-    for _, source in named:
-        output = restore(source)
+
+    def shares_of(both: tuple[np.ndarray, np.ndarray]) -> tuple[float, ...]:
+        output, source = both
         matched = gamma_matched(source, output)
         found, alone = hold_against(output, source), hold_against(matched, source)
         planted, place = plant(output, thing, 1.0)
         visible, new = without_counterpart(planted, source)
         planted_found = int((new & place).sum()) / max(1, int((visible & place).sum()))
-        shares.append((found.new, found.kept, edge_gain(output, matched), alone.new, alone.kept, planted_found))
+        return found.new, found.kept, edge_gain(output, matched), alone.new, alone.kept, planted_found
+
+    shares = for_each(shares_of, zip(outputs, (source for _, source in named), strict=True))
     fresh, kept, gain, new_alone, kept_alone, spotted = (float(value) for value in np.nanmean(shares, axis=0))
     rows = [
         Row("input, gamma matched", more={"new contours": new_alone, "contours kept": kept_alone}),
