@@ -262,3 +262,13 @@ def test_a_denoised_picture_has_hardly_any_colour_in_its_noise(bank):
         targets = [composite_flare(np.random.default_rng(seed), night, bank, settings=settings).target for seed in range(8)]
         colour.append(np.mean([np.median(np.abs(target[..., 0] - target[..., 2])) for target in targets]))
     assert colour[1] < 0.6 * colour[0]
+
+
+def test_it_rains_by_night_alone(bank):
+    day = np.full((64, 64, 3), 0.6, dtype=np.float32)
+    rain, dry = (
+        composite_flare(np.random.default_rng(2), day, bank, settings=replace(PLAIN, p_darken=0.0, p_rain=p)).flare
+        for p in (1.0, 0.0)
+    )
+    assert rain.any()
+    assert np.array_equal(rain, dry)

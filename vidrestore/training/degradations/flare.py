@@ -549,7 +549,9 @@ def _sum_flares(rng: np.random.Generator, scene: Picture, lamps: list[_Lamp], ba
         flare += cv2.resize(veil, (width, height), interpolation=cv2.INTER_LINEAR)
     if rng.random() < settings.p_scene_glow:
         flare += _scene_glow(rng, scene) * float(rng.uniform(0.3, 2.0))
-    return _wet_windscreen(rng, scene, flare, bank) if rng.random() < settings.p_rain else flare
+    # By day it is the sky that is bright, and no sky is drawn out into streaks.
+    wet = rng.random() < settings.p_rain and float(luminance(scene[::4, ::4]).mean()) < _DARK
+    return _wet_windscreen(rng, scene, flare, bank) if wet else flare
 
 
 def _wet_windscreen(rng: np.random.Generator, scene: Picture, flare: Layer, bank: FlareBank) -> Layer:
@@ -557,9 +559,7 @@ def _wet_windscreen(rng: np.random.Generator, scene: Picture, flare: Layer, bank
     side = max(flare.shape)
     lean = float(rng.normal(0, 0.2))
     mean = max(float(flare.mean()), 1e-6)
-    amount = np.float32(mean * np.exp(rng.uniform(np.log(0.2), np.log(3.0))))
-    if float(luminance(scene[::4, ::4]).mean()) < _DARK:  # by day it is the sky that is bright, and no sky is drawn out
-        flare = flare + smear_lights(rng, scene, lean) * amount
+    flare = flare + smear_lights(rng, scene, lean) * np.float32(mean * np.exp(rng.uniform(np.log(0.2), np.log(3.0))))
     ridges = np.pi / 2 - np.arctan(lean) + float(rng.normal(0, 0.1))  # of the film; they lie along the smear
     film = cover_with_tile(rng, bank.film(rng), ridges, side / 256 * float(rng.uniform(0.8, 2.0)), flare.shape)
     depth = np.float32(rng.uniform(0.0, 0.7))

@@ -197,7 +197,7 @@ def draw_reflection(
         width, length: of the band in pixels: standard deviation across, whole length.
     """
     height, columns, _ = scene.shape
-    wobble = 2.0 * width
+    wobble = 0.7 * width
     top, bottom = max(int(lamp[1]), 0), min(int(lamp[1] + length), height)
     left, right = max(int(lamp[0] - 3 * width - wobble), 0), min(int(lamp[0] + 3 * width + wobble) + 1, columns)
     if top >= bottom or left >= right:
