@@ -25,7 +25,7 @@ MULTIPLE = 32
 
 
 class _Core(nn.Module):
-    """Picture (N, 3, H, W) -> one flare layer a node X(0,1)..X(0,4), (N, nodes, 3, H/2, W/2), code values 0..1; fine: of H x W."""
+    """Picture (N, 3, H, W) -> one flare layer a node X(0,1)..X(0,4), (N, nodes, 3, H/2, W/2), 0..1; fine: of H x W."""
 
     def __init__(self, encoder: str, encoder_weights: str | None, decoder_channels: Sequence[int], fine: bool) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class FlareUNetPlusPlus(MapNetwork):
         self.core = _Core(encoder, encoder_weights, decoder_channels, fine)
 
     def layers(self, picture: Tensor) -> Tensor:
-        """The flare as each node sees it: (N, nodes, 3, H/2, W/2) float32, or of H x W if fine; code values 0..1; H, W are even."""
+        """The flare as each node sees it: (N, nodes, 3, H/2, W/2) float32 0..1, or of H x W if fine; H, W are even."""
         height, width = picture.shape[-2:]
         padded = F.pad(picture, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
         coarser = 1 if self.core.fine else 2
