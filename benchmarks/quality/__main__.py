@@ -75,7 +75,8 @@ def main() -> None:
     quick = arguments.limit is not None
     results = arguments.out if quick else RESULTS
     record = (Record([], []) if quick else Record.read(RESULTS)).with_tables(tables)
-    record = record.sorted(catalog.ids(), [name for sets in MEASURES.values() for name in sets])
+    names = [name for sets in MEASURES.values() for name in sets]
+    record = record.sorted(catalog.ids(), sorted(dict.fromkeys(names), key=names.count))  # sets of several tasks come last
     record.write(results, catalog)
     written = write_plots(record.pictures, results)
     written += write_samples(tables, arguments.out) + write_local_sheets(arguments.engines, arguments.out)
