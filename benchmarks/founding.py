@@ -304,7 +304,8 @@ def main() -> None:
     engine = arguments.engine or ENGINES[arguments.factor]
     scale = Catalog.find().card(engine).scale
     if scale != arguments.factor:
-        sys.exit(f"{engine} enlarges {scale} times, not {arguments.factor}: give --factor {scale}.")
+        step = f"give --factor {scale}" if scale in ENGINES else "give another engine"
+        sys.exit(f"{engine} enlarges {scale} times, not {arguments.factor}: {step}.")
     refuse_what_was_trained_on(engine)
     wanted = arguments.clip or list(CLIPS)
     clips = {name: data_root() / name for name in wanted}
