@@ -161,7 +161,7 @@ def test_translation_perfect(objectives: dict[str, Objective], monkeypatch: pyte
     down, right = batch["shift"].tolist()
     height, width = batch["day"].shape[-2:]
     aside = F.pad(batch["day"], (0, right, 0, down))[: len(batch["again"]), :, down : down + height, right : right + width]
-    answers = {id(batch["night"]): batch["day"], id(batch["day"]): batch["night"], id(batch["again"]): aside}
+    answers = {id(batch["dark"]): batch["day"], id(batch["day"]): batch["night"], id(batch["again"]): aside}
     even = PixelMaps(affine=torch.zeros(2, 12, 8, 8))
     monkeypatch.setattr(objective, "_apply", lambda _, picture: (answers[id(picture)], even))
     assert loss(objective.terms(batch, 1)) == 0  # a step without the unpaired terms
@@ -213,6 +213,18 @@ def test_the_second_photograph_shows_the_same_place(objectives: dict[str, Object
         assert 0 < moved.abs().mean() < 0.5 * (night - again).abs().mean()
         return
     raise AssertionError("no seed moves the picture")
+
+
+def test_now_and_then_what_is_given_for_a_night_is_a_day_and_must_stay(objectives: dict[str, Objective]) -> None:
+    objective = objectives["translation"]
+    untouched = []
+    for seed in range(40):
+        batch = objective.batch(np.random.default_rng(seed))
+        same_as_day = [torch.equal(dark, day) for dark, day in zip(batch["dark"], batch["day"], strict=True)]
+        assert not any(same_as_day[:-1])
+        assert not torch.equal(batch["night"][-1], batch["day"][-1]), "the other direction learns from nights alone"
+        untouched.append(same_as_day[-1])
+    assert 0 < sum(untouched) < 20
 
 
 def test_unsteadiness_is_what_two_photographs_of_a_place_come_to(

@@ -87,8 +87,12 @@ class Translation(Objective):
         return night, scene.day[:height, :width].astype(np.float32), again
 
     def batch(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Code values 0..1: `night` and `day` are pairs; `again` (half as many) is what `night` shows from `shift` (2,) pixels
-        aside, other noise; `real_night` and `real_day` (half as many) do not belong together: what critics hold for true."""
+        """Code values 0..1.
+
+        `night` and `day` are pairs; `dark` is what night -> day is given, mostly `night`; `again` (half as many) is what `night`
+        shows from `shift` (2,) pixels aside, other noise; `real_night` and `real_day` (half as many) do not belong together:
+        what critics hold for true.
+        """
         pictures, count, most = self.pictures.train, self.recipe.loop.batch, int(self.options["shift"])
         shift = int(rng.integers(0, most + 1)), int(rng.integers(0, most + 1))
         half = max(1, count // 2)
@@ -98,8 +102,9 @@ class Translation(Objective):
         ]
         nights, days, others = (list(column) for column in zip(*pairs, strict=True))
         result = {"night": to_tensor(nights), "day": to_tensor(days), "again": to_tensor(others[:half])}
+        result["dark"] = result["night"].clone()
         if rng.random() < self.options["p_day"] * count:  # the last one, which has no second photograph
-            result["night"][-1] = result["day"][-1]
+            result["dark"][-1] = result["day"][-1]
         result["shift"] = torch.tensor(shift)
         if self.teachers or self.options["adversarial_every"]:
             for name, rows in (("real_night", self.nights or self.days), ("real_day", self.days)):
@@ -122,7 +127,7 @@ class Translation(Objective):
         terms: Terms = {}
         smoothness = []
         for task, generator in self.generators.items():
-            source, target = (batch["night"], batch["day"]) if task == "day" else (batch["day"], batch["night"])
+            source, target = (batch["dark"], batch["day"]) if task == "day" else (batch["day"], batch["night"])
             output, maps = self._apply(generator, source)
             error = output - target
             terms[task] = error.abs().mean()
