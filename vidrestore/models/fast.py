@@ -6,8 +6,9 @@ enlargement and addition up, and residual pairs that begin as the identity (Fixu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -70,7 +71,14 @@ class SmallUNet(nn.Module):
             x = x + self.context(torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1))[:, :, None, None]
         for up, pair, skip in zip(reversed(self.up), reversed(self.right), reversed(skips), strict=True):
             x = pair(skip + F.interpolate(up(x), size=skip.shape[-2:], mode="bilinear", align_corners=False))
-        return self.head(x)
+        return self.head(x.to(self.head.weight.dtype))
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> SmallUNet:
+        """In whatever format the rest runs, the last layer stays in fp32: transforms that make a night's code values many times
+        larger show the last of bf16's 8 bits, and it costs next to nothing."""
+        super()._apply(fn, recurse)
+        self.head.float()
+        return self
 
 
 class FastFlare(MapNetwork):
