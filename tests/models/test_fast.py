@@ -5,8 +5,9 @@ import torch
 
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.processing import make_thumbnail
-from vidrestore.models.fast import HIGHEST_THRESHOLD, KNEES, FastFlare, FastTranslator, SmallUNet
+from vidrestore.models.fast import FastFlare, FastTranslator, SmallUNet
 from vidrestore.models.pixel_maps import GUIDED, PixelMaps, apply_maps
+from vidrestore.models.transform_head import HIGHEST_THRESHOLD, KNEES
 
 
 @pytest.mark.parametrize(("height", "width"), [(108, 192), (8, 192), (192, 8), (8, 8), (100, 36)])

@@ -10,7 +10,7 @@ from vidrestore.engine.processing import make_thumbnail
 from vidrestore.models import ARCHITECTURES, build
 from vidrestore.models.base import Whole
 from vidrestore.models.cyclegan import AffineTranslator, PatchDiscriminator, ResnetGenerator
-from vidrestore.models.pixel_maps import MapNetwork, PixelMaps, apply_maps, spare_lights, subtract_flare
+from vidrestore.models.pixel_maps import GUIDED, MapNetwork, PixelMaps, apply_maps, spare_lights, subtract_flare
 from vidrestore.models.rdn import RDN, ResidualDenseBlock
 from vidrestore.models.unetpp import FlareUNetPlusPlus
 
@@ -119,6 +119,17 @@ def test_affine_map_is_what_it_says() -> None:
     rows = torch.tensor([[1.0, 0, 0, 0], [0, 2, 0, 0.1], [1, 1, 0, -0.2]]).reshape(1, 12, 1, 1)
     output = apply_maps(picture, PixelMaps(affine=rows)).flatten()
     assert torch.allclose(output, torch.tensor([0.5, 0.5, 0.5]), atol=1e-6)
+
+
+@pytest.mark.parametrize(("guided", "denoise"), [(True, False), (False, True), (True, True)])
+def test_a_generator_may_guide_and_denoise(guided: bool, denoise: bool) -> None:
+    network = AffineTranslator(base=4, blocks=1, thumbnail_size=32, guided=guided, denoise=denoise).eval()
+    with torch.inference_mode():
+        maps = network.maps(torch.rand(2, 4 if denoise else 3, 24, 32))
+    assert maps.affine is not None and maps.affine.shape == (2, GUIDED if guided else 12, 12, 16)
+    assert (maps.noise is not None) == denoise == network.wants_grain
+    picture = torch.rand(2, 3, 48, 64)
+    assert (apply_maps(picture, PixelMaps(affine=maps.affine)) - picture.sqrt()).abs().mean() < 0.2  # begins near the identity
 
 
 def test_tiles_share_the_map_of_the_whole_frame() -> None:

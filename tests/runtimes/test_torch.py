@@ -19,7 +19,7 @@ def test_only_the_core_loses_precision() -> None:
     network = build("cyclegan-affine", {"base": 4, "blocks": 1, "thumbnail_size": 32})
     TorchRuntime(network, "cpu", "bf16")
     assert all(parameter.dtype == torch.bfloat16 for parameter in network.core.parameters())
-    assert network.identity.dtype == torch.float32
+    assert network.head.identity.dtype == torch.float32
 
 
 def test_a_residual_is_added_in_fp32() -> None:

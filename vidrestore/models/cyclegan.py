@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vidrestore.models.pixel_maps import MapNetwork, PixelMaps
+from vidrestore.models.transform_head import GRAIN, TransformHead
 
 __all__ = ["AffineTranslator", "PatchDiscriminator", "ResnetGenerator"]
 
@@ -52,6 +53,7 @@ class ResnetGenerator(nn.Module):
         norm: `instance` (the paper) or `none` (what ships: the picture's own statistics flicker and break tiles).
         upsamplings: 2 returns to the input's size (the paper), 1 stops at half of it, 0 at a quarter.
         context: also pool the features over the picture and add what they say everywhere.
+        inputs: channels in.
     """
 
     def __init__(
@@ -62,11 +64,12 @@ class ResnetGenerator(nn.Module):
         norm: Norm = "instance",
         upsamplings: int = 2,
         context: bool = False,
+        inputs: int = 3,
     ) -> None:
         super().__init__()
         wide = 4 * base
         self.down = nn.Sequential(
-            nn.Conv2d(3, base, 7, padding=3, padding_mode="reflect"), _norm(norm, base), nn.ReLU(inplace=True),
+            nn.Conv2d(inputs, base, 7, padding=3, padding_mode="reflect"), _norm(norm, base), nn.ReLU(inplace=True),
             nn.Conv2d(base, 2 * base, 3, stride=2, padding=1), _norm(norm, 2 * base), nn.ReLU(inplace=True),
             nn.Conv2d(2 * base, wide, 3, stride=2, padding=1), _norm(norm, wide), nn.ReLU(inplace=True),
         )  # fmt: skip
@@ -123,26 +126,29 @@ class AffineTranslator(MapNetwork):
     Args:
         base, blocks: of the generator's body.
         thumbnail_size: longest side of what the body sees, pixels; the map has half that size.
+        guided: whether the transforms also depend on how bright a pixel is (`PixelMaps.affine`).
+        denoise: whether the body also sees the picture's grain, and a noise map is predicted and applied.
     """
 
     core: ResnetGenerator
-    identity: Tensor
 
-    def __init__(self, base: int = 16, blocks: int = 5, thumbnail_size: int = 192) -> None:
+    def __init__(
+        self, base: int = 16, blocks: int = 5, thumbnail_size: int = 192, guided: bool = False, denoise: bool = False
+    ) -> None:
         super().__init__()
         self.thumbnail_size = thumbnail_size
-        self.core = ResnetGenerator(12, base, blocks, norm="none", upsamplings=1, context=True)
-        with torch.no_grad():  # begins as the identity (of the square root)
-            head = self.core.up[-1]
-            assert isinstance(head, nn.Conv2d) and head.bias is not None
-            head.weight.mul_(0.1)
-            head.bias.zero_()
-        self.register_buffer("identity", torch.eye(3, 4).reshape(1, 12, 1, 1), persistent=False)
-
-    def coefficients(self, thumbnail: Tensor) -> Tensor:
-        """(N, 12, h, w) float32: the rows of a 3x4 matrix at each place."""
-        return self.core(self.as_core(thumbnail.clamp(0, 1).sqrt())).float() + self.identity
+        self.wants_grain = denoise
+        self.head = TransformHead(guided, denoise)
+        self.core = ResnetGenerator(
+            self.head.channels, base, blocks, norm="none", upsamplings=1, context=True, inputs=4 if denoise else 3
+        )
+        last = self.core.up[-1]
+        assert isinstance(last, nn.Conv2d)
+        self.head.begin(last)
 
     def maps(self, thumbnail: Tensor) -> PixelMaps:
-        """The map of what the thumbnail shows, at half its size."""
-        return PixelMaps(affine=self.coefficients(thumbnail))
+        """The maps of what the thumbnail shows, at half its size."""
+        seen = thumbnail[:, :3].clamp(0, 1).sqrt()
+        if self.wants_grain:
+            seen = torch.cat([seen, GRAIN * thumbnail[:, 3:4]], dim=1)
+        return self.head(self.core(self.as_core(seen)).float())

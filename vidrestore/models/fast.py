@@ -14,19 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidrestore.models.pixel_maps import GUIDED, MapNetwork, PixelMaps
+from vidrestore.models.pixel_maps import MapNetwork, PixelMaps
+from vidrestore.models.transform_head import GRAIN, TransformHead
 
 __all__ = ["FastFlare", "FastTranslator", "SmallUNet"]
 
 MARGIN = 8
 """Pixels by which the thumbnail's border is repeated outwards before a translator looks at it: beyond its border a convolution
 sees zeros, and the colours that came of them stood as a pale frame in the picture."""
-HIGHEST_THRESHOLD = 0.25
-"""Of the sigma filter, in square roots of code values: no sensor's noise is larger."""
-
-
-KNEES = (0.04, 0.6)
-"""Least and largest knee of a guided transform, in square roots of code values: steeper, and noise would be told apart."""
 
 
 class _Pair(nn.Module):
@@ -129,7 +124,6 @@ class FastTranslator(MapNetwork):
 
     core: SmallUNet
     wants_grain = True
-    identity: Tensor
 
     def __init__(
         self,
@@ -140,32 +134,13 @@ class FastTranslator(MapNetwork):
     ) -> None:
         super().__init__()
         self.thumbnail_size = thumbnail_size
-        self.denoise = denoise
-        self.guided = guided
-        colours = GUIDED if guided else 12
-        self.core = SmallUNet(4, colours + int(denoise), widths)
-        with torch.no_grad():  # begins as the identity, nearly without denoising
-            self.core.head.weight.mul_(0.1)
-            assert self.core.head.bias is not None
-            self.core.head.bias.zero_()
-            if denoise:
-                self.core.head.bias[colours] = -2.0
-        identity = torch.zeros(1, colours, 1, 1)
-        identity[:, :12] = torch.eye(3, 4).reshape(1, 12, 1, 1)
-        self.register_buffer("identity", identity, persistent=False)
+        self.head = TransformHead(guided, denoise)
+        self.core = SmallUNet(4, self.head.channels, widths)
+        self.head.begin(self.core.head)
 
     def maps(self, thumbnail: Tensor) -> PixelMaps:
         colours = thumbnail[:, :3].clamp(0, 1).sqrt()
-        # Grain is small beside colours: brought to about their size.
-        seen = F.pad(torch.cat([colours, 10.0 * thumbnail[:, 3:4]], dim=1), (MARGIN,) * 4, mode="replicate")
+        seen = F.pad(torch.cat([colours, GRAIN * thumbnail[:, 3:4]], dim=1), (MARGIN,) * 4, mode="replicate")
         predicted = self.core(self.as_core(seen)).float()
         edge = MARGIN // 2  # the map has half the thumbnail's size
-        predicted = predicted[..., edge:-edge, edge:-edge]
-        count = self.identity.shape[1]
-        affine = predicted[:, :count] + self.identity
-        if self.guided:
-            low, high = KNEES
-            knee = low + (high - low) * torch.sigmoid(affine[:, -1:])
-            affine = torch.cat([affine[:, :-1], knee], dim=1)
-        noise = HIGHEST_THRESHOLD * torch.sigmoid(predicted[:, count:]) if self.denoise else None
-        return PixelMaps(affine=affine, noise=noise)
+        return self.head(predicted[..., edge:-edge, edge:-edge])
