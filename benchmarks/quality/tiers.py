@@ -20,8 +20,9 @@ def fast_against_best(tables: Sequence[Mapping[str, Any]], catalog: Catalog) -> 
     cards = {card.id: card for card in catalog.cards()}
     reached: dict[tuple[str, str, int], dict[str, tuple[str, float]]] = {}
     for table in tables:
-        if (card := cards.get(table["engine"])) is not None:
-            reached.setdefault((card.task, table["name"], card.scale), {})[card.tier] = (card.id, table["rows"][-1]["psnr"])
+        figure = table["rows"][-1]["psnr"] if table["rows"] else None
+        if (card := cards.get(table["engine"])) is not None and figure is not None:
+            reached.setdefault((card.task, table["name"], card.scale), {})[card.tier] = (card.id, figure)
     lines = []
     for (_, name, _), tiers in reached.items():
         if {"fast", "best"} <= tiers.keys():

@@ -34,3 +34,16 @@ def test_engines_of_another_scale_are_another_matter(tmp_path: Path) -> None:
     reached = {"slow-x2": 37.0, "quick-x2": 36.5, "slow-x4": 31.0}
     tables = [{"engine": engine, "name": "set5", "rows": [{"psnr": value}]} for engine, value in reached.items()]
     assert fast_against_best(tables, Catalog(tmp_path)) == ["set5: quick-x2 36.50 dB, slow-x2 37.00 dB: -0.50 dB"]
+
+
+def test_sets_without_a_psnr_are_left_out(tmp_path: Path) -> None:
+    """As clips, of which nobody knows the right answer: on any of the tables, or on both."""
+    card(tmp_path, "day-a", "day", "best")
+    card(tmp_path, "day-b", "day", "fast")
+    tables = [
+        {"engine": "day-a", "name": "clip", "rows": [{"psnr": None}]},
+        {"engine": "day-b", "name": "clip", "rows": [{"psnr": None}]},
+        {"engine": "day-a", "name": "half", "rows": []},
+        {"engine": "day-b", "name": "half", "rows": [{"psnr": 12.0}]},
+    ]
+    assert fast_against_best(tables, Catalog(tmp_path)) == []
