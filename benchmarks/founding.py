@@ -60,7 +60,7 @@ FOUNDING = {
     "better": 30,
 }
 """What the founding project measured on its own trailer, x2, PSNR in dB."""
-ENGINES = {2: "rdtn-x2", 4: "rdtn-x4"}
+ENGINES = {2: "rdtn-x2", 4: "sr-x4-fast"}
 
 
 @dataclass(frozen=True)

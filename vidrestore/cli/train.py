@@ -22,7 +22,7 @@ from vidrestore.errors import RuntimeUnavailableError
     "--workers",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Processes that make batches beside the training.  [default: 0 on a CPU, one a core on a GPU]",
+    help="Processes that make batches beside the training.  [default: 0 on a CPU; on a GPU one a core but one, 16 at most]",
 )
 def command(
     config: Path,

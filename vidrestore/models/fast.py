@@ -69,8 +69,8 @@ class SmallUNet(nn.Module):
         return self.head(x.to(self.head.weight.dtype))
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> SmallUNet:
-        """In whatever format the rest runs, the last layer stays in fp32: transforms that make a night's code values many times
-        larger show the last of bf16's 8 bits, and it costs next to nothing."""
+        """In whatever format the rest runs, the last layer is computed in fp32, with weights rounded as the rest's: what it says
+        makes a night's code values many times larger, and the last of bf16's 8 bits would show. It costs next to nothing."""
         super()._apply(fn, recurse)
         self.head.float()
         return self

@@ -40,7 +40,8 @@ class _Core(nn.Module):
         )
         self.encoder, self.decoder = network.encoder, network.decoder
         self.depth = self.decoder.depth
-        # The library's last block only enlarges X(0,4) to full size. A flare layer is smooth: half size is enough.
+        # The library's last block only enlarges X(0,4) to full size. Half size is enough for glow; what is finer comes of the
+        # heads (`fine`).
         del self.decoder.blocks[f"x_0_{self.depth}"]
         widths = [self.decoder.blocks[f"x_{index}_{self.depth - 1}"].out_channels for index in reversed(range(self.depth))]
         self.fine = fine

@@ -1,7 +1,7 @@
 """MapSteadier: what engines are about to do to a frame (`PixelMaps`), averaged with what they would do to its neighbours.
 
 Networks that see one frame at a time change their mind from frame to frame, and the picture flickers in light and colour.
-Their maps are small and are what flickers, so they are what is averaged: it costs about a millisecond a frame, and no pixel is
+Their maps are small and are what flickers, so they are what is averaged: it costs a few milliseconds a frame, and no pixel is
 moved, so that nothing can blur or trail by itself. Neighbours are brought into place on the thumbnail that the networks
 saw. A neighbour counts where it shows the *same thing as the source does here*: whatever its maps say differently there is
 flicker. Where the source changes (a lamp passes, a shadow falls), maps have a reason to, and are left alone.
@@ -29,7 +29,8 @@ from vidrestore.temporal.window import SlidingWindow
 __all__ = ["MapSteadier", "Observation"]
 
 HALVED = 192
-"""Longest side of a thumbnail from which on half of it is enough to find motion in, since maps are no finer."""
+"""Longest side of a thumbnail from which on half of it is enough to find motion in, since most maps are no
+finer."""
 WINDOW = (3, 3)
 """Pixels of the grid over which signed differences are averaged: noise cancels, a misplaced thing remains."""
 AROUND = np.ones((5, 5), np.uint8)

@@ -66,9 +66,9 @@ def test_headlights_light_the_road():
 
 
 def test_lamps_can_be_switched_off():
-    settings = NightSettings(lamps=(0, 0), exposure=(1 / 20, 1 / 20))
+    settings = NightSettings(lamps=(0, 0), exposure=(1 / 20, 1 / 20), p_road=0.0)
     assert simulate_night(np.random.default_rng(0), street(), settings).max() < 0.8
-    settings = NightSettings(lamps=(4, 4), exposure=(1 / 20, 1 / 20), p_compress=0.0)
+    settings = NightSettings(lamps=(4, 4), exposure=(1 / 20, 1 / 20), p_compress=0.0, p_road=0.0)
     assert simulate_night(np.random.default_rng(0), street(), settings).max() > 0.99
 
 

@@ -107,7 +107,7 @@ class NightSettings:
     colour_noise: tuple[float, float] = (1.0, 1.0)
     """Factor on the colour part of the noise: cameras smooth colours more than brightness."""
     p_road: float = 0.5
-    """How often the night is a `road_night` instead."""
+    """How often the night is a `road_night` instead, whatever the settings that this one sets otherwise."""
 
 
 def road_night(settings: NightSettings) -> NightSettings:

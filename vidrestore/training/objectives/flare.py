@@ -90,17 +90,18 @@ class FlareRemoval(Objective):
 
     def validate(self, networks: nn.ModuleDict) -> tuple[dict[str, float], np.ndarray]:
         network = network_of(networks, self.recipe.engines[0].id)
+        device = next(network.parameters()).device
         gains, fidelities, rows = [], [], []
         for source, target in self.held_out:
-            batch, wanted = to_tensor([source]), to_tensor([target])
+            batch, wanted = to_tensor([source]).to(device), to_tensor([target]).to(device)
             output = network(batch, make_thumbnail(batch, network.thumbnail_size))
             gains.append(psnr(output, wanted) - psnr(batch, wanted))
             rows.append(torch.cat([picture[0].clamp(0, 1) for picture in (batch, output, wanted)], dim=2))
         side = self.recipe.loop.crop
         for picture in self.pictures.held_out:
-            clean = to_tensor([random_crop(np.random.default_rng(0), picture, side, side)])
+            clean = to_tensor([random_crop(np.random.default_rng(0), picture, side, side)]).to(device)
             fidelities.append(psnr(network(clean, make_thumbnail(clean, network.thumbnail_size)), clean))
-        sheet = (torch.cat(rows[:8], dim=1).permute(1, 2, 0) * 255).round().byte().numpy()
+        sheet = (torch.cat(rows[:8], dim=1).permute(1, 2, 0) * 255).round().byte().cpu().numpy()
         return {"gain": float(np.mean(gains)), "clean": float(np.mean(fidelities))}, sheet
 
 

@@ -74,12 +74,13 @@ class SuperResolution(Objective):
     def validate(self, networks: nn.ModuleDict) -> tuple[dict[str, float], np.ndarray]:
         (network,) = networks.values()
         gains, figures, rows = [], [], []
+        device = next(networks.parameters()).device
         for low, high in self.held_out:
-            source, target = to_tensor([low]), to_tensor([high])
+            source, target = to_tensor([low]).to(device), to_tensor([high]).to(device)
             output = network(source)
             bicubic = nn.functional.interpolate(source, scale_factor=self.scale, mode="bicubic")
             figures.append(psnr(output, target))
             gains.append(figures[-1] - psnr(bicubic, target))
             rows.append(torch.cat([picture[0, :, :160, :160].clamp(0, 1) for picture in (bicubic, output, target)], dim=2))
-        sheet = (torch.cat(rows[:6], dim=1).permute(1, 2, 0) * 255).round().byte().numpy()
+        sheet = (torch.cat(rows[:6], dim=1).permute(1, 2, 0) * 255).round().byte().cpu().numpy()
         return {"psnr": float(np.mean(figures)), "gain_over_bicubic": float(np.mean(gains))}, sheet

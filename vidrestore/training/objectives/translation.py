@@ -103,7 +103,7 @@ class Translation(Objective):
         nights, days, others = (list(column) for column in zip(*pairs, strict=True))
         result = {"night": to_tensor(nights), "day": to_tensor(days), "again": to_tensor(others[:half])}
         result["dark"] = result["night"].clone()
-        if rng.random() < self.options["p_day"] * count:  # the last one, which has no second photograph
+        if rng.random() < self.options["p_day"] * count and count > half:  # the last one, which has no second photograph
             result["dark"][-1] = result["day"][-1]
         result["shift"] = torch.tensor(shift)
         if self.teachers or self.options["adversarial_every"]:
@@ -203,8 +203,9 @@ class Translation(Objective):
         figures: dict[str, list[float]] = {task: [] for task in self.generators}
         rows = []
         averaged = {engine.task: networks[engine.id] for engine in self.recipe.engines}
+        device = next(networks.parameters()).device
         for source, target in self.held_out:
-            night, day = to_tensor([source]), to_tensor([target])
+            night, day = to_tensor([source]).to(device), to_tensor([target]).to(device)
             row = [night]
             for task, network in averaged.items():
                 assert isinstance(network, MapNetwork)
@@ -215,10 +216,10 @@ class Translation(Objective):
             rows.append(torch.cat([picture[0].clamp(0, 1) for picture in (*row, day)], dim=2))
         for index in self.nights[:4] if "day" in averaged else []:
             picture = random_crop(np.random.default_rng(index), self.pictures.train[index], *self._size(), 8.0)
-            night, network = to_tensor([picture]), averaged["day"]
+            night, network = to_tensor([picture]).to(device), averaged["day"]
             assert isinstance(network, MapNetwork)
             output, _ = self._apply(network, night)
             tiles = [night, output] + [torch.zeros_like(night)] * len(averaged)
             rows.append(torch.cat([tile[0].clamp(0, 1) for tile in tiles], dim=2))
-        sheet = (torch.cat(rows[-10:], dim=1).permute(1, 2, 0) * 255).round().byte().numpy()
+        sheet = (torch.cat(rows[-10:], dim=1).permute(1, 2, 0) * 255).round().byte().cpu().numpy()
         return {task: float(np.mean(values)) for task, values in figures.items()}, sheet
