@@ -18,20 +18,8 @@ from vidrestore.errors import RuntimeUnavailableError
 )
 @click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so long, with a checkpoint.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where to train.  [default: cuda where there is one]")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Processes that make batches beside the training.  [default: 0 on a CPU; on a GPU one a core but one, 16 at most]",
-)
 def command(
-    config: Path,
-    resume: bool,
-    out: Path | None,
-    engines_dir: Path | None,
-    max_minutes: float | None,
-    device: str | None,
-    workers: int | None,
+    config: Path, resume: bool, out: Path | None, engines_dir: Path | None, max_minutes: float | None, device: str | None
 ) -> None:
     """Train the engine that the recipe CONFIG describes, and export it.
 
@@ -44,9 +32,7 @@ def command(
             raise
         step = "Install the training extra: pip install 'vidrestore[train]'."
         raise RuntimeUnavailableError(f"Training needs {error.name}, which is not installed.", step) from None
-    result = train(
-        config, out=out, engines_dir=engines_dir, fresh=not resume, max_minutes=max_minutes, device=device, workers=workers
-    )
+    result = train(config, out=out, engines_dir=engines_dir, fresh=not resume, max_minutes=max_minutes, device=device)
     state = "finished" if result.finished else "stopped; the same command goes on"
     click.echo(f"{state}: {result.steps} steps, {result.seconds / 60:.1f} minutes")
     for name, value in result.figures.items():

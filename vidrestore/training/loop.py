@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import shutil
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -17,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from vidrestore.training.batches import batches
 from vidrestore.training.data import load_pictures
 from vidrestore.training.export import export_engines
 from vidrestore.training.objectives import Objective, build
@@ -103,7 +102,6 @@ def train(
     fresh: bool = False,
     max_minutes: float | None = None,
     device: str | None = None,
-    workers: int | None = None,
 ) -> TrainingResult:
     """Train what a recipe describes; go on from runs/<name>/checkpoint.pt if it is there.
 
@@ -114,8 +112,6 @@ def train(
         fresh: start over, and remove an earlier run.
         max_minutes: stop after so long with a checkpoint, and export what there is.
         device: cpu or cuda; default: cuda where there is one.
-        workers: processes that make batches beside the training; default: none on a CPU, one a core but one on a GPU, 16 at most.
-            They change the time that a run takes and nothing else.
 
     Raises:
         ConfigError: a wrong recipe or data folder.
@@ -136,9 +132,7 @@ def train(
         state.load(checkpoint)
         log.info("going on from step %d", state.step)
 
-    if workers is None:
-        workers = min(16, (os.cpu_count() or 1) - 1) if where.type == "cuda" else 0
-    figures = _run(state, recipe, folder, where, max_minutes, workers)
+    figures = _run(state, recipe, folder, where, max_minutes)
 
     command = f"vidrestore train {config.as_posix()}"
     written = export_engines(
@@ -160,9 +154,7 @@ def _prepare(recipe: Recipe, objective: Objective, device: torch.device) -> _Sta
     return _State(objective, average, optimiser, critic_optimiser)
 
 
-def _run(
-    state: _State, recipe: Recipe, folder: Path, device: torch.device, max_minutes: float | None, workers: int
-) -> dict[str, float]:
+def _run(state: _State, recipe: Recipe, folder: Path, device: torch.device, max_minutes: float | None) -> dict[str, float]:
     """Steps until the last one or until the time is up; the newest validation figures."""
     from torch.utils.tensorboard import SummaryWriter
 
@@ -171,11 +163,10 @@ def _run(
     begun = time.monotonic() - state.seconds
     deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else float("inf")
     board = SummaryWriter(str(folder / "tensorboard"), purge_step=state.step)
-    made = batches(state.objective, loop.seed, state.step, loop.steps, workers)
     bar = tqdm(total=loop.steps, initial=state.step, desc=folder.name, unit="step")
     try:
         while state.step < loop.steps and time.monotonic() < deadline:
-            terms = _step(state, recipe, device, next(made))
+            terms = _step(state, recipe, device)
             state.step += 1
             state.seconds = time.monotonic() - begun
             bar.update()
@@ -195,7 +186,7 @@ def _run(
         board.close()
 
 
-def _step(state: _State, recipe: Recipe, device: torch.device, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def _step(state: _State, recipe: Recipe, device: torch.device) -> dict[str, Tensor]:
     from timm.utils.clip_grad import dispatch_clip_grad
 
     loop, objective = recipe.loop, state.objective
@@ -203,7 +194,8 @@ def _step(state: _State, recipe: Recipe, device: torch.device, batch: dict[str, 
     for group in state.optimiser.param_groups:
         group["lr"] = rate
     objective.networks.train()
-    batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+    rng = np.random.default_rng([loop.seed, state.step])
+    batch = {name: value.to(device, non_blocking=True) for name, value in objective.batch(rng).items()}
     with _precision(loop, device):
         terms = objective.terms(batch, state.step)
     state.optimiser.zero_grad(set_to_none=True)
