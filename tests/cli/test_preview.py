@@ -77,7 +77,7 @@ def test_what_is_shown_is_what_run_writes(desk: Desk, monkeypatch: pytest.Monkey
         return draw_sheet(moments, *words)
 
     monkeypatch.setattr(module, "draw_sheet", remember)
-    options = ("--day", "--tier", "fast", "--start", "0.1")
+    options = ("--engine", "night", "--tier", "fast", "--start", "0.1")  # what is bright already, `day` would leave as it is
     assert desk.run("preview", desk.source, *options, "--moments", "1").exit_code == 0
     lossless = desk.folder / "out" / "run.mkv"
     assert desk.run("run", desk.source, "-o", lossless, *options, "--codec", "ffv1", "--no-score").exit_code == 0

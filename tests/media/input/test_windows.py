@@ -12,7 +12,7 @@ from typing import Any
 
 import av
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.media.conftest import DATA, picture
@@ -296,6 +296,7 @@ def test_y4m(ffmpeg: Judge, tmp_path: Path) -> None:
 @given(
     st.binary(max_size=200), st.sampled_from(["h264", "hevc", "av1", "vp8", "vp9", "mjpeg", "mpeg2video", "ffv1"]), st.booleans()
 )
+@example(b"\x08", "av1", False)  # a sequence header without content
 def test_no_bytes_are_too_odd_to_be_looked_at(data: bytes, codec: str, key: bool) -> None:
     for head in (b"", b"\1", b"\0\0\1", b"\0\0\1\x67", b"\xff\xd8\xff"):
         stream = SimpleNamespace(

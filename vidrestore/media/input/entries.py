@@ -267,10 +267,8 @@ class _Av1Check(EntryCheck):
                     return "the sequence's header changes"
             elif kind in (3, 6) and first is None and payload:
                 first = payload[0]
-        still = (
-            self._sequence is not None and self._sequence[0] >> 3 & 1
-        )  # reduced_still_picture_header follows seq_profile, still
-        if not key or still:
+        # reduced_still_picture_header follows seq_profile, still; an empty header says nothing
+        if not key or (self._sequence and self._sequence[0] >> 3 & 1):
             return None
         # show_existing_frame 0, frame_type 0 (key), show_frame 1
         return None if first is not None and first >> 4 == 0b0001 else "a packet that is marked as key holds no key picture"
