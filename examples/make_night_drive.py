@@ -22,7 +22,7 @@ from vidrestore.media.input.picture_decoder import DecodeOptions
 from vidrestore.media.input.probe import probe
 from vidrestore.media.output.encode import VideoWriter
 from vidrestore.training.degradations.common import add_noise, linear_to_srgb, srgb_to_linear
-from vidrestore.training.degradations.flare import render_flare
+from vidrestore.training.degradations.flare_patterns import render_flare
 from vidrestore.training.degradations.night import NightSettings, relight, stamp_disc
 
 HERE = Path(__file__).resolve().parent

@@ -28,7 +28,8 @@ from benchmarks.data.likeness_statistics import STATISTICS, distance, split_dist
 from benchmarks.machine import about
 from vidrestore.media.input.sample import read_image, sample_frames
 from vidrestore.training.data import PICTURES, VIDEOS, shrink
-from vidrestore.training.degradations.flare import FlareBank, FlareSettings, composite_flare
+from vidrestore.training.degradations.flare import FlareSettings, composite_flare
+from vidrestore.training.degradations.flare_patterns import FlareBank
 from vidrestore.training.degradations.night import simulate_night
 
 __all__ = ["SUBJECTS", "Subject", "compare", "filled", "main", "rendered", "side_by_side"]

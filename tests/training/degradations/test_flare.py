@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from vidrestore.training.degradations.common import linear_to_srgb, psnr, srgb_to_linear
-from vidrestore.training.degradations.flare import FlareBank, FlareSettings, composite_flare, render_flare
+from vidrestore.training.degradations.flare import FlareSettings, composite_flare
+from vidrestore.training.degradations.flare_patterns import FlareBank
 
 
 @pytest.fixture(scope="module")
@@ -17,35 +18,6 @@ def scenes():
     rng = np.random.default_rng(1)
     noise = [np.clip(level + rng.normal(0, 0.1, (96, 128, 3)), 0, 1) for level in (0.15, 0.3, 0.5, 0.7)]
     return [scene.astype(np.float32) for scene in noise]
-
-
-@pytest.mark.parametrize("size", [64, 256])
-def test_a_flare_is_bright_in_the_middle_and_fades_to_nothing(size):
-    for seed in range(6):
-        flare, core = render_flare(np.random.default_rng(seed), size)
-        assert flare.shape == core.shape == (size, size, 3)
-        assert flare.dtype == core.dtype == np.float32
-        assert np.isfinite(flare).all()
-        assert flare.min() >= 0
-        assert flare.mean() == pytest.approx(1.0, rel=1e-3)
-        rim = np.concatenate([flare[0], flare[-1], flare[:, 0], flare[:, -1]])
-        assert rim.max() < 0.05
-        middle = slice(size // 2 - size // 16, size // 2 + size // 16)
-        assert flare[middle, middle].mean() > 5
-        assert 0 < core.sum() / 3 < 0.01 * size * size
-
-
-def test_flares_and_banks_are_repeatable_and_varied(bank):
-    again = FlareBank(np.random.default_rng(0), count=8, size=128)
-    assert len(again) == 8
-    assert np.array_equal(again.flares, bank.flares)
-    assert np.array_equal(again.ghosts, bank.ghosts)
-    assert len({flare.tobytes() for flare in bank.flares}) == 8
-
-
-def test_an_empty_bank_is_refused():
-    with pytest.raises(ValueError, match="at least one"):
-        FlareBank(np.random.default_rng(0), count=0)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

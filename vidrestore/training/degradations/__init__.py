@@ -4,7 +4,8 @@ All are functions of a `numpy.random.Generator` and a picture, (H, W, 3) float s
 gives the same pixels.
 """
 
-from vidrestore.training.degradations.flare import FlareBank, FlarePair, FlareSettings, composite_flare, render_flare
+from vidrestore.training.degradations.flare import FlarePair, FlareSettings, composite_flare
+from vidrestore.training.degradations.flare_patterns import FlareBank, render_flare
 from vidrestore.training.degradations.night import NightSettings, relight, simulate_night
 from vidrestore.training.degradations.sr import downscale, upscale, video_like
 

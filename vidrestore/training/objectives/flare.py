@@ -14,7 +14,8 @@ from vidrestore.models.fast import FastFlare
 from vidrestore.models.pixel_maps import GAMMA, subtract_flare
 from vidrestore.models.unetpp import FlareUNetPlusPlus
 from vidrestore.training.data import Pictures, random_crop
-from vidrestore.training.degradations.flare import FlareBank, composite_flare
+from vidrestore.training.degradations.flare import composite_flare
+from vidrestore.training.degradations.flare_patterns import FlareBank
 from vidrestore.training.objectives.base import Objective, Terms, load_teacher, network_of, options_of, psnr, to_tensor
 from vidrestore.training.recipe import Recipe
 
