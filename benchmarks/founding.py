@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import about
+from benchmarks.quality import sets
 from benchmarks.quality.measure import Restore, restorer
 from benchmarks.quality.sets import Unavailable, data_root, enlarged
 from vidrestore.engine.catalog import Catalog
@@ -42,7 +43,6 @@ from vidrestore.media.input.decode import VideoDecoder
 from vidrestore.media.input.sample import write_image
 from vidrestore.metrics.psnr import psnr
 from vidrestore.metrics.ssim import ssim
-from vidrestore.training.degradations.sr import downscale
 from vidrestore.training.recipe import Recipe, read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,8 +117,7 @@ def reduced(picture: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
     """(the picture made smaller, the picture cut to a multiple of the factor), (H, W, 3) uint8 both."""
     height, width = (side - side % factor for side in picture.shape[:2])
     whole = picture[:height, :width]
-    small = downscale(whole.astype(np.float64) / 255, factor)
-    return np.clip(np.rint(small * 255), 0, 255).astype(np.uint8), whole
+    return sets.reduced(whole, factor), whole
 
 
 def measured(frame: int, seconds: float, picture: np.ndarray, factor: int, restore: Restore) -> FrameFigures:
