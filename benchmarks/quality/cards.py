@@ -106,9 +106,14 @@ def _origin(card: Card) -> str:
     origin = card.origin
     if origin is None:
         return "No weights, nothing learned."
+    began = ""
+    if origin.start_from is not None:
+        own = "weights of its own that it had before" if origin.start_from == card.id else f"the weights of {origin.start_from}"
+        which = f" ({origin.start_sha256[:8]})" if origin.start_sha256 else ""
+        began = f" It began with {own}{which}, as far as their shapes agree; steps and minutes count from there."
     return (
         f"By `{origin.command}` (seed {origin.seed}, {origin.steps:,} steps, {origin.seconds / 60:.0f} minutes on "
-        f"{origin.device}, commit {origin.commit}) from {origin.data_files} files: {origin.data}."
+        f"{origin.device}, commit {origin.commit}) from {origin.data_files} files: {origin.data}.{began}"
     )
 
 

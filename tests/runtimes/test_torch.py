@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -15,11 +17,27 @@ def test_cpu_precision_follows_the_processor() -> None:
     assert TorchRuntime.native_precision("cuda") == "fp16"
 
 
-def test_only_the_core_loses_precision() -> None:
-    network = build("cyclegan-affine", {"base": 4, "blocks": 1, "thumbnail_size": 32})
+@pytest.mark.parametrize(
+    ("architecture", "hyperparameters", "last"),
+    [
+        ("cyclegan-affine", {"base": 4, "blocks": 1}, "up.4"),
+        ("fast-translator", {"widths": [4, 8]}, "head"),
+        ("fast-flare", {"widths": [4, 8]}, "head"),
+        ("unetpp", {"decoder_channels": [8, 8, 8, 8, 8]}, "heads"),
+    ],
+)
+def test_only_the_core_loses_precision(architecture: str, hyperparameters: dict[str, Any], last: str) -> None:
+    """And of the core, not the layer that says the maps."""
+    network = build(architecture, {**hyperparameters, "thumbnail_size": 32})
+    before = {name: parameter.clone() for name, parameter in network.core.named_parameters()}
     TorchRuntime(network, "cpu", "bf16")
-    assert all(parameter.dtype == torch.bfloat16 for parameter in network.core.parameters())
-    assert network.head.identity.dtype == torch.float32
+    ends = {name: parameter for name, parameter in network.core.named_parameters() if name.startswith(f"{last}.")}
+    assert ends and all(torch.equal(parameter, before[name]) for name, parameter in ends.items())
+    others = [parameter for name, parameter in network.core.named_parameters() if name not in ends]
+    assert others and all(parameter.dtype == torch.bfloat16 for parameter in others)
+    assert all(buffer.dtype == torch.float32 for name, buffer in network.named_buffers() if not name.startswith("core."))
+    maps = network.maps(torch.rand(1, 4 if network.wants_grain else 3, 32, 32))
+    assert {values.dtype for values in (maps.flare, maps.affine) if values is not None} == {torch.float32}
 
 
 def test_a_residual_is_added_in_fp32() -> None:

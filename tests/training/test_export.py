@@ -33,7 +33,7 @@ def test_branches_are_collapsed_into_what_the_folder_holds(tmp_path: Path) -> No
     trained = PlainNetwork(channels=8, layers=1, fold=2, branches=True)
     networks = nn.ModuleDict({"small-sr": trained})
     pictures = Pictures([], [picture(1)], ["a.png"], "0" * 64)
-    (folder,) = export_engines(plain_recipe(), networks, pictures, 3, 1.0, "cpu", "vidrestore train small.toml", tmp_path)
+    (folder,) = export_engines(plain_recipe(), networks, {}, pictures, 3, 1.0, "cpu", "vidrestore train small.toml", tmp_path)
 
     catalog = Catalog(tmp_path)
     card = catalog.card("small-sr")

@@ -79,6 +79,19 @@ def test_the_card_says_where_it_began(engines: Path, tmp_path: Path) -> None:
     train(config, out=tmp_path / "second", engines_dir=engines, device="cpu")
     origins = {name: Catalog.find().card(name).origin for name in ("twice", "four")}
     assert {name: origin.start_from for name, origin in origins.items() if origin} == {"twice": None, "four": "twice"}
+    begun = {name: origin.start_sha256 for name, origin in origins.items() if origin}
+    assert begun == {"twice": None, "four": Catalog.find().card("twice").sha256}
+
+
+def test_a_run_that_goes_on_tells_of_the_weights_it_began_with(engines: Path, tmp_path: Path) -> None:
+    """An engine that starts from itself replaces those weights when it is exported."""
+    first = Catalog.find().card("twice").sha256
+    config = written(tmp_path, "twice", hyperparameters=TRANSPOSED, start_from="twice")
+    for _ in range(2):
+        train(config, out=tmp_path / "second", engines_dir=engines, device="cpu")
+        card = Catalog.find().card("twice")
+        assert card.origin is not None
+        assert (card.origin.start_sha256, card.sha256 == first) == (first, False)
 
 
 def test_where_nothing_fits_it_stops(engines: Path) -> None:

@@ -30,6 +30,7 @@ class Origin(_Table):
     data_files: int
     data_sha256: str = Field(description="of the sorted list of files and their sha256")
     start_from: str | None = Field(None, description="engine whose weights the training began with")
+    start_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="of those weights, as they were then")
 
 
 class Card(_Table):

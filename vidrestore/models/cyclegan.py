@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from vidrestore.models.full_precision import FullPrecisionConv2d
 from vidrestore.models.pixel_maps import MapNetwork, PixelMaps
 from vidrestore.models.transform_head import GRAIN, TransformHead
 
@@ -86,7 +87,7 @@ class ResnetGenerator(nn.Module):
             ]
             channels //= 2
         size = 7 if upsamplings == 2 else 3
-        self.up = nn.Sequential(*up, nn.Conv2d(channels, outputs, size, padding=size // 2, padding_mode="reflect"))
+        self.up = nn.Sequential(*up, FullPrecisionConv2d(channels, outputs, size, padding=size // 2, padding_mode="reflect"))
 
     def forward(self, picture: Tensor) -> Tensor:
         x = self.down(picture)

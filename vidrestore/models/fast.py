@@ -6,14 +6,14 @@ enlargement and addition up, and residual pairs that begin as the identity (Fixu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidrestore.models.full_precision import FullPrecisionConv2d
 from vidrestore.models.pixel_maps import MapNetwork, PixelMaps
 from vidrestore.models.transform_head import GRAIN, TransformHead
 
@@ -37,7 +37,7 @@ class _Pair(nn.Module):
 
 
 class SmallUNet(nn.Module):
-    """(N, inputs, H, W) -> (N, outputs, ceil(H / 2), ceil(W / 2)).
+    """(N, inputs, H, W) -> (N, outputs, ceil(H / 2), ceil(W / 2)) float32.
 
     Args:
         inputs, outputs: channels.
@@ -54,7 +54,7 @@ class SmallUNet(nn.Module):
         self.right = nn.ModuleList(_Pair(width) for width in widths[:-1])
         last = widths[-1]
         self.context = nn.Sequential(nn.Linear(2 * last, last), nn.ReLU(), nn.Linear(last, last)) if context else None
-        self.head = nn.Conv2d(widths[0], outputs, 3, padding=1)
+        self.head = FullPrecisionConv2d(widths[0], outputs, 3, padding=1)
 
     def forward(self, picture: Tensor) -> Tensor:
         x = F.relu(self.down[0](picture), inplace=True)
@@ -66,14 +66,7 @@ class SmallUNet(nn.Module):
             x = x + self.context(torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1))[:, :, None, None]
         for up, pair, skip in zip(reversed(self.up), reversed(self.right), reversed(skips), strict=True):
             x = pair(skip + F.interpolate(up(x), size=skip.shape[-2:], mode="bilinear", align_corners=False))
-        return self.head(x.to(self.head.weight.dtype))
-
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> SmallUNet:
-        """In whatever format the rest runs, the last layer is computed in fp32, with weights rounded as the rest's: what it says
-        makes a night's code values many times larger, and the last of bf16's 8 bits would show. It costs next to nothing."""
-        super()._apply(fn, recurse)
-        self.head.float()
-        return self
+        return self.head(x)
 
 
 class FastFlare(MapNetwork):

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidrestore.models.base import Whole
+from vidrestore.models.full_precision import FullPrecisionConv2d
 from vidrestore.models.pixel_maps import MapNetwork, PixelMaps, apply_maps
 
 __all__ = ["FlareUNetPlusPlus"]
@@ -45,7 +46,7 @@ class _Core(nn.Module):
         del self.decoder.blocks[f"x_0_{self.depth}"]
         widths = [self.decoder.blocks[f"x_{index}_{self.depth - 1}"].out_channels for index in reversed(range(self.depth))]
         self.fine = fine
-        heads = [nn.Conv2d(width, 12 if fine else 3, 3, padding=1) for width in widths]
+        heads = [FullPrecisionConv2d(width, 12 if fine else 3, 3, padding=1) for width in widths]
         self.heads = nn.ModuleList(heads)
         for head in heads:
             assert head.bias is not None

@@ -47,6 +47,7 @@ def write_card(folder: Path, card: Card) -> None:
 def export_engines(
     recipe: Recipe,
     networks: nn.ModuleDict,
+    began_with: Mapping[str, str | None],
     pictures: Pictures,
     steps: int,
     seconds: float,
@@ -54,7 +55,10 @@ def export_engines(
     command: str,
     engines_dir: Path,
 ) -> list[Path]:
-    """Write an engine folder for each of the recipe's engines; `networks` are the averaged ones, by id."""
+    """Write an engine folder for each of the recipe's engines; `networks` are the averaged ones, by id.
+
+    `began_with`: sha256 of the weights each training began with, by id (`Objective.began_with`).
+    """
     origin = Origin(
         command=command,
         commit=commit(),
@@ -66,12 +70,14 @@ def export_engines(
         data_files=len(pictures.names),
         data_sha256=pictures.sha256,
         start_from=None,  # each engine's own, below
+        start_sha256=None,
     )
     named = dict(networks.items())
-    return [
-        _export(engine, named, origin.model_copy(update={"start_from": engine.start_from}), pictures, engines_dir)
-        for engine in recipe.engines
-    ]
+    written = []
+    for engine in recipe.engines:
+        own = origin.model_copy(update={"start_from": engine.start_from, "start_sha256": began_with.get(engine.id)})
+        written.append(_export(engine, named, own, pictures, engines_dir))
+    return written
 
 
 def _export(

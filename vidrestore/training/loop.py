@@ -68,6 +68,7 @@ class _State:
             "optimiser": self.optimiser.state_dict(),
             "critic": critic.state_dict() if critic else None,
             "critic_optimiser": self.critic_optimiser.state_dict() if self.critic_optimiser else None,
+            "began_with": self.objective.began_with,
             "step": self.step,
             "seconds": self.seconds,
         }
@@ -83,6 +84,8 @@ class _State:
         if self.objective.critic and self.critic_optimiser:
             self.objective.critic.load_state_dict(state["critic"])
             self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+        # What the run began with, not what an engine of that name holds by now.
+        self.objective.began_with = state.get("began_with", dict.fromkeys(self.objective.began_with))
         self.step, self.seconds = state["step"], state["seconds"]
 
 
@@ -136,7 +139,15 @@ def train(
 
     command = f"vidrestore train {config.as_posix()}"
     written = export_engines(
-        recipe, state.averaged, pictures, state.step, state.seconds, str(where), command, engines_dir or Path("engines")
+        recipe,
+        state.averaged,
+        state.objective.began_with,
+        pictures,
+        state.step,
+        state.seconds,
+        str(where),
+        command,
+        engines_dir or Path("engines"),
     )
     return TrainingResult(state.step, state.seconds, state.step >= recipe.loop.steps, figures, tuple(written))
 

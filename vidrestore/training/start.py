@@ -15,20 +15,24 @@ __all__ = ["begin_with"]
 log = logging.getLogger(__name__)
 
 
-def begin_with(network: nn.Module, engine: EngineRecipe) -> None:
+def begin_with(network: nn.Module, engine: EngineRecipe) -> str | None:
     """Fill `network` in place with those weights of the engine `start_from` whose names and shapes are its own.
 
     A network for another scale differs from its model in the enlarging layer alone: "the other layers of x4 begin with
     those of x2" (Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPRW 2017, section 3.2).
+
+    Returns:
+        The sha256 of the weights it begins with; None where the recipe names no engine.
 
     Raises:
         ConfigError: nothing fits.
         EngineError: there is no such engine, or its weights are not as its card says.
     """
     if engine.start_from is None:
-        return
+        return None
     catalog = Catalog.find()
-    given = catalog.load(catalog.card(engine.start_from)).state_dict()
+    card = catalog.card(engine.start_from)
+    given = catalog.load(card).state_dict()
     own = network.state_dict()
     fitting = {name: given[name] for name in own if name in given and given[name].shape == own[name].shape}
     if not fitting:
@@ -43,3 +47,4 @@ def begin_with(network: nn.Module, engine: EngineRecipe) -> None:
         "%s begins with %d of its %d weights from %s; learned anew: %s",
         engine.id, len(fitting), len(own), engine.start_from, anew,
     )  # fmt: skip
+    return card.sha256

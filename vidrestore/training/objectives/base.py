@@ -26,10 +26,12 @@ class Objective:
 
     Attributes:
         networks: engine id -> the network that is trained, averaged and exported.
+        began_with: engine id -> sha256 of the weights the training began with; None: fresh ones.
         critic: discriminators, trained by their own optimiser on `critic_terms`; None where there are none.
     """
 
     networks: nn.ModuleDict
+    began_with: dict[str, str | None]
     critic: nn.Module | None = None
 
     def __init__(self, recipe: Recipe, pictures: Pictures) -> None:
@@ -37,8 +39,7 @@ class Objective:
         self.networks = nn.ModuleDict(
             {engine.id: build_network(engine.architecture, engine.hyperparameters | engine.initial) for engine in recipe.engines}
         )
-        for engine in recipe.engines:
-            begin_with(self.networks[engine.id], engine)
+        self.began_with = {engine.id: begin_with(self.networks[engine.id], engine) for engine in recipe.engines}
 
     def batch(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """A batch that depends on `rng` alone, so that a resumed run sees what an unbroken one would."""
