@@ -77,8 +77,8 @@ def test_it_is_the_reference(kinds: tuple[str, ...], dtype: type) -> None:
 def test_any_size_of_frame_and_map(
     kinds: tuple[str, ...], height: int, width: int, rows: int, columns: int, seed: int, dtype: type
 ) -> None:
-    """To 0.02 of an 8-bit level; guided, 0.05: a guide makes more of the error in what stray light left of a pixel (in 9,000 draws
-    the largest was 0.036, at 16 bits, with the least knee a network can ask for)."""
+    """To 0.02 of an 8-bit level; guided, 0.05: a guide makes more of the error in what stray light left of a pixel (in 9,000
+    draws the largest was 0.036, at 16 bits, with the least knee a network can ask for)."""
     frame, maps = noise_frame(height, width, dtype, seed), random_maps(kinds, rows, columns, seed, KNEES)
     difference = np.abs(restore_pixels(frame, **maps) - by_torch(frame, maps))
     assert difference.max() <= 0.5 + (0.05 if "guided" in kinds else 0.02) * np.iinfo(dtype).max / 255
