@@ -43,8 +43,66 @@ RECIPES: dict[str, dict[str, Any]] = {
         "loop": {"crop": 48},
         "options": {"adversarial_every": 2, "critic_base": 4},
     },
+    "flare-fast": {
+        "objective": "flare",
+        "engines": [
+            {
+                "id": "small-flare-fast", "task": "flare", "architecture": "fast-flare", "tile_halo": 64,
+                "hyperparameters": {"widths": [4, 4, 4], "thumbnail_size": 64, "fine": True},
+            }
+        ],
+        "loop": {"crop": 64},
+        "options": {"bank": 1, "bank_size": 96},
+    },
+    "flare-fine": {
+        "objective": "flare",
+        "engines": [
+            {
+                "id": "small-flare-fine", "task": "flare", "architecture": "unetpp", "tile_halo": 64,
+                "hyperparameters": {"decoder_channels": [4, 4, 4, 4, 4], "thumbnail_size": 64, "fine": True},
+            }
+        ],
+        "loop": {"crop": 64},
+        "options": {"bank": 1, "bank_size": 96},
+    },
+    "day-fast": {
+        "objective": "translation",
+        "engines": [
+            {
+                "id": "small-day-fast", "task": "day", "architecture": "fast-translator", "generative": True,
+                "hyperparameters": {"widths": [4, 4, 4], "thumbnail_size": 32, "guided": True, "denoise": True},
+            }
+        ],
+        "loop": {"crop": 48},
+        "options": {"adversarial_every": 0},
+    },
+    "night-fast": {
+        "objective": "translation",
+        "engines": [
+            {
+                "id": "small-night-fast", "task": "night", "architecture": "fast-translator", "generative": True,
+                "hyperparameters": {"widths": [4, 4, 4], "thumbnail_size": 32, "guided": True, "denoise": False},
+            }
+        ],
+        "loop": {"crop": 48},
+        "options": {"adversarial_every": 0},
+    },
+    "day-night": {
+        "objective": "translation",
+        "engines": [
+            {
+                "id": f"small-{task}-guided", "task": task, "architecture": "cyclegan-affine", "generative": True,
+                "hyperparameters": {
+                    "base": 4, "blocks": 1, "thumbnail_size": 32, "guided": True, "denoise": task == "day",
+                },
+            }
+            for task in ("day", "night")
+        ],
+        "loop": {"crop": 48},
+        "options": {"adversarial_every": 2, "critic_base": 4},
+    },
 }  # fmt: skip
-"""By the objective's name; `recipe` fills in the rest."""
+"""By name: the plainest of each objective, then one for each kind of network that ships; `recipe` fills in the rest."""
 
 
 def picture(seed: int, height: int = 96, width: int = 128) -> np.ndarray:
@@ -66,24 +124,25 @@ def write_pictures(root: Path, days: int = 4, nights: int = 2) -> Path:
     return root
 
 
-def table(objective: str, steps: int = 6, **loop: Any) -> dict[str, Any]:
+def table(name: str, steps: int = 6, **loop: Any) -> dict[str, Any]:
     """A recipe as TOML has it."""
-    given = RECIPES[objective]
+    given = RECIPES[name]
     engines = [{"description": "for tests", **engine} for engine in given["engines"]]
     settings = {
         "seed": 7, "steps": steps, "batch": 2, "learning_rate": 1e-3, "warmup": 2, "ema": 0.5, "precision": "fp32",
         "log_every": 1, "checkpoint_every": 3, **given["loop"], **loop,
     }  # fmt: skip
     data = {"description": "waves", "include": ["*"], "held_out": 2}
-    return {"objective": objective, "engines": engines, "data": data, "loop": settings, "options": given.get("options", {})}
+    options = given.get("options", {})
+    return {"objective": given.get("objective", name), "engines": engines, "data": data, "loop": settings, "options": options}
 
 
-def recipe(objective: str, **loop: Any) -> Recipe:
-    return Recipe.model_validate(table(objective, **loop))
+def recipe(name: str, **loop: Any) -> Recipe:
+    return Recipe.model_validate(table(name, **loop))
 
 
-def write_recipe(path: Path, objective: str, **loop: Any) -> Path:
+def write_recipe(path: Path, name: str, **loop: Any) -> Path:
     import tomli_w
 
-    path.write_text(tomli_w.dumps(table(objective, **loop)), encoding="utf-8")
+    path.write_text(tomli_w.dumps(table(name, **loop)), encoding="utf-8")
     return path

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.small import write_recipe
+from tests.training.small import RECIPES, recipe, write_recipe
 from vidrestore.errors import ConfigError
 from vidrestore.models import ARCHITECTURES, build
+from vidrestore.models.base import RestorationNetwork
 from vidrestore.training.recipe import read_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +40,27 @@ def test_a_shipped_recipe_trains_on_free_pictures_and_on_no_test_set(path: Path)
     excluded = [line for name in data.exclude_lists for line in (path.parent / name).read_text("utf-8").splitlines()]
     frozen = (ROOT / "benchmarks" / "data" / "v1" / "EXCLUDED.txt").read_text("utf-8").splitlines()
     assert set(frozen) <= set(excluded)
+
+
+def options_of(network: RestorationNetwork) -> set[str]:
+    """Which of the options that change what is predicted, and how it is applied, some part of the network has on."""
+    names = ("fine", "guided", "denoise")
+    return {name for part in network.modules() for name in names if getattr(part, name, False)}
+
+
+def test_every_option_of_a_shipped_network_is_on_in_a_small_recipe() -> None:
+    """So that the tests of training, export and golden pairs run over it (`tests/training/small.py`)."""
+    small, shipped = (
+        {
+            (engine.architecture, engine.task, option)
+            for one in recipes
+            for engine in one.engines
+            for option in options_of(build(engine.architecture, engine.hyperparameters))
+        }
+        for recipes in (map(recipe, RECIPES), map(read_recipe, SHIPPED))
+    )
+    assert {option for _, _, option in shipped} == {"fine", "guided", "denoise"}
+    assert shipped <= small
 
 
 def test_a_written_recipe_is_read(tmp_path: Path) -> None:
