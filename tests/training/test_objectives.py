@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from tests.training.small import RECIPES, picture, recipe
 from vidrestore.errors import ConfigError
 from vidrestore.models.pixel_maps import GAMMA, PixelMaps
-from vidrestore.training.data import Pictures
+from vidrestore.training.data import Pictures, random_crop
+from vidrestore.training.degradations.night import photograph
 from vidrestore.training.objectives import Objective, build
 from vidrestore.training.objectives.base import psnr, to_tensor
 from vidrestore.training.objectives.flare import FlareRemoval
@@ -249,6 +251,87 @@ def test_one_direction_alone_is_trained_without_critics() -> None:
     assert alone.terms(batch, 0).keys() == {"day", "gradient", "steady", "smoothness"}
     with pytest.raises(ConfigError, match="both directions"):
         build(both.model_copy(update={"engines": day, "options": both.options | {"adversarial_every": 8}}), pictures())
+
+
+def translation(*tasks: str, teacher: str | None = None, **options: float) -> Translation:
+    """The small objective for these directions; the network of one of them may also be its teacher."""
+    both = recipe("translation", batch=5)
+    engines = tuple(engine for engine in both.engines if engine.task in tasks)
+    objective = build(both.model_copy(update={"engines": engines, "options": both.options | options}), pictures())
+    assert isinstance(objective, Translation)
+    if teacher is not None:
+        objective.teachers = {teacher: objective.generators[teacher]}
+    return objective
+
+
+def in_order(objective: Translation, rng: np.random.Generator) -> dict[str, Tensor]:
+    """A batch with night -> day, made step by step in the order in which numbers are drawn.
+
+    Runs go on from checkpoints, and the same seed is to give the same engine: this order does not change.
+    """
+    options, count = objective.options, objective.recipe.loop.batch
+    down, right = int(rng.integers(0, options["shift"] + 1)), int(rng.integers(0, options["shift"] + 1))
+    nights, days, again = [], [], []
+    for place in range(count):
+        picked = objective.pictures.train[objective.days[rng.integers(len(objective.days))]]
+        night, day, aside = objective._pair(rng, picked, (down, right) if place < count // 2 else None)
+        nights.append(night)
+        days.append(day)
+        again += [aside] if place < count // 2 else []
+    made = {"night": to_tensor(nights), "day": to_tensor(days), "again": to_tensor(again), "shift": torch.tensor((down, right))}
+    made["dark"] = made["night"].clone()
+    if rng.random() < options["p_day"] * count:
+        made["dark"][-1] = made["day"][-1]
+    if objective.teachers or options["adversarial_every"]:
+        for name, rows in (("real_night", objective.nights), ("real_day", objective.days)):
+            crops = []
+            for _ in range(count // 2):
+                picked = objective.pictures.train[rows[rng.integers(len(rows))]]
+                crops.append(random_crop(rng, picked, *objective._size(), options["zoom"]))
+            made[name] = to_tensor(crops)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("tasks", "teacher", "options"),
+    [
+        (("day", "night"), None, {}),
+        (("day", "night"), None, {"adversarial_every": 0}),
+        (("day",), None, {"adversarial_every": 0}),
+        (("day",), "day", {"adversarial_every": 0}),
+    ],
+)
+def test_batches_with_night_to_day_are_drawn_in_the_same_order(
+    tasks: tuple[str, ...], teacher: str | None, options: dict[str, float]
+) -> None:
+    """All tensors bit for bit, with days among what is given for nights and without."""
+    objective = translation(*tasks, teacher=teacher, p_day=0.1, **options)
+    untouched = set()
+    for seed in range(8):
+        batch, wanted = (make(np.random.default_rng(seed)) for make in (objective.batch, lambda rng: in_order(objective, rng)))
+        assert same(batch, wanted)
+        untouched.add(torch.equal(batch["dark"], batch["night"]))
+    assert untouched == {True, False}
+
+
+@pytest.mark.parametrize(("teacher", "unpaired"), [(None, set()), ("night", {"real_day"})])
+def test_day_to_night_alone_photographs_nothing_twice(
+    teacher: str | None, unpaired: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = translation("night", teacher=teacher, adversarial_every=0)
+    photographed = []
+
+    def counted(*given: Any) -> np.ndarray:
+        photographed.append(given)
+        return photograph(*given)
+
+    monkeypatch.setattr("vidrestore.training.objectives.translation.photograph", counted)
+    batch = objective.batch(np.random.default_rng(3))
+    assert batch.keys() == {"night", "day"} | unpaired
+    assert len(photographed) == len(batch["night"]) == len(batch["day"]) == 5
+    terms = objective.terms(batch, 0)
+    assert terms.keys() == {"night", "smoothness"} | ({"teacher_night"} if teacher else set())
+    assert loss(terms) > 0
 
 
 # ------------------------------------------------------------------------------------------------------- the base

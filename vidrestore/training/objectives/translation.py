@@ -87,27 +87,31 @@ class Translation(Objective):
         return night, scene.day[:height, :width].astype(np.float32), again
 
     def batch(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Code values 0..1.
+        """Code values 0..1, (N, 3, H, W); N is the recipe's batch, or half of it (rounded down, at least one).
 
-        `night` and `day` are pairs; `dark` is what night -> day is given, mostly `night`; `again` (half as many) is what `night`
-        shows from `shift` (2,) pixels aside, other noise; `real_night` and `real_day` (half as many) do not belong together:
-        what critics hold for true.
+        `night` and `day` are pairs. Where night -> day is learned, `dark` is what it is given, mostly `night`; `again` (half as
+        many) is what `night` shows from `shift` (2,) pixels aside, other noise. Where there are critics or teachers, `real_night`
+        and `real_day` (half as many) do not belong together: what critics hold for true; day -> night alone needs the days only.
         """
         pictures, count, most = self.pictures.train, self.recipe.loop.batch, int(self.options["shift"])
-        shift = int(rng.integers(0, most + 1)), int(rng.integers(0, most + 1))
+        to_day = "day" in self.generators
+        shift = (int(rng.integers(0, most + 1)), int(rng.integers(0, most + 1))) if to_day else None
         half = max(1, count // 2)
         pairs = [
             self._pair(rng, pictures[self.days[rng.integers(len(self.days))]], shift if place < half else None)
             for place in range(count)
         ]
         nights, days, others = (list(column) for column in zip(*pairs, strict=True))
-        result = {"night": to_tensor(nights), "day": to_tensor(days), "again": to_tensor(others[:half])}
-        result["dark"] = result["night"].clone()
-        if rng.random() < self.options["p_day"] * count and count > half:  # the last one, which has no second photograph
-            result["dark"][-1] = result["day"][-1]
-        result["shift"] = torch.tensor(shift)
+        result = {"night": to_tensor(nights), "day": to_tensor(days)}
+        if shift is not None:
+            result["again"] = to_tensor(others[:half])
+            result["dark"] = result["night"].clone()
+            if rng.random() < self.options["p_day"] * count and count > half:  # the last one, which has no second photograph
+                result["dark"][-1] = result["day"][-1]
+            result["shift"] = torch.tensor(shift)
         if self.teachers or self.options["adversarial_every"]:
-            for name, rows in (("real_night", self.nights or self.days), ("real_day", self.days)):
+            unpaired = {"real_night": self.nights or self.days} if to_day else {}
+            for name, rows in (unpaired | {"real_day": self.days}).items():
                 result[name] = to_tensor(
                     [
                         random_crop(rng, pictures[rows[rng.integers(len(rows))]], *self._size(), self.options["zoom"])
