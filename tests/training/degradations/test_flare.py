@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vidrestore.training.degradations import flare
 from vidrestore.training.degradations.common import linear_to_srgb, psnr, srgb_to_linear
 from vidrestore.training.degradations.flare import FlareSettings, composite_flare
 from vidrestore.training.degradations.flare_patterns import FlareBank
@@ -100,26 +101,152 @@ PLAIN = FlareSettings(
 )  # fmt: skip
 
 
-def mean_flare(bank, seeds=16, **parts):
-    """(128, 128, 3) mean of the flares of single lamps on a dark picture, each with mean 1."""
+LAMP = (98.0, 26.0)
+PARTS = {
+    "streak": ("p_streak", flare._Streak, "add"),
+    "veil": ("p_veil", flare._Veil, "add"),
+    "ghosts": ("p_ghosts", flare._Ghosts, "add"),
+    "scene glow": ("p_scene_glow", flare, "_scene_glow"),
+    "smear": ("p_rain", flare, "smear_lights"),
+    "drops": ("p_rain", flare, "light_in_drops"),
+}
+"""Part of a flare -> the setting that says how often it is there, and what draws it."""
+
+
+def one_lamp():
+    """(128, 128, 3) a dark picture with one lamp, off the middle: x and y are `LAMP`."""
     night = np.full((128, 128, 3), 0.05, dtype=np.float32)
-    total = np.zeros_like(night)
+    night[24:28, 96:100] = 1.0
+    return night
+
+
+def composed(bank, seed, part, monkeypatch, p=1.0, silent=False):
+    """(H, W, 3) light of a flare before it is scaled, and what the part was drawn with (empty where it was not).
+
+    A silent part draws its random numbers, and all else is as with it, but its light is left out.
+    """
+    setting, owner, name = PARTS[part]
+    draw, calls = getattr(owner, name), []
+
+    def watched(*given):
+        calls.append(given)
+        if not silent:
+            return draw(*given)
+        made = draw(*(value.copy() if isinstance(value, np.ndarray) else value for value in given))
+        return None if made is None else np.zeros_like(made)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, watched)
+        patch.setattr(flare, "_choose_gain", lambda *_: 1.0)
+        settings = replace(PLAIN, **{setting: p})
+        light = composite_flare(np.random.default_rng(seed), one_lamp(), bank, lights=(1, 1), settings=settings).flare
+    return light.astype(np.float64), calls
+
+
+def light_of(bank, part, monkeypatch, seeds=16):
+    """Of every flare in which the part is drawn: (H, W) light that it adds, its share of all light, what it was drawn with."""
     for seed in range(seeds):
-        flare = composite_flare(np.random.default_rng(seed), night, bank, lights=(1, 1), settings=replace(PLAIN, **parts)).flare
-        total += flare / flare.mean() / seeds
-    return total
+        whole, calls = composed(bank, seed, part, monkeypatch)
+        rest, _ = composed(bank, seed, part, monkeypatch, silent=True)
+        if calls:
+            assert (whole >= rest).all()
+            yield (whole - rest).sum(axis=-1), float((whole - rest).sum() / whole.sum()), calls[0]
 
 
-@pytest.mark.parametrize("part", ["p_streak", "p_veil", "p_rain", "p_ghosts"])
-def test_every_part_adds_light_of_its_own(bank, part):
-    """With the part switched on the light lies elsewhere, and the probability says how often."""
-    without, with_part = mean_flare(bank), mean_flare(bank, **{part: 1.0})
-    assert np.abs(with_part - without).mean() > 0.1
-    night = np.full((64, 64, 3), 0.05, dtype=np.float32)
-    counts = [
-        composite_flare(np.random.default_rng(9), night, bank, settings=replace(PLAIN, **{part: p})).flare for p in (0.0, 1.0)
-    ]
-    assert not np.array_equal(*counts)
+def places(around=LAMP):
+    """(H, W) how far right and down of a point each pixel's middle lies."""
+    rows, columns = np.mgrid[0:128, 0:128] + 0.5
+    return columns - around[0], rows - around[1]
+
+
+def spreads(light):
+    """How far the light reaches from the lamp, standard deviations: across its longest direction, along it; right, down."""
+    x, y = places()
+    moments = np.array([[(light * a * b).sum() for a in (x, y)] for b in (x, y)]) / light.sum()
+    return *np.sqrt(np.linalg.eigvalsh(moments)), *np.sqrt(np.diag(moments))
+
+
+def rings(light):
+    """Mean light near the lamp, at some distance and far away."""
+    away = np.hypot(*places())
+    return [light[(away >= low) & (away < high)].mean() for low, high in ((0, 8), (16, 24), (50, 70))]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_of_the_flare_is_there_as_often_as_asked(bank, part, monkeypatch):
+    never, half, always = (
+        sum(bool(composed(bank, seed, part, monkeypatch, p)[1]) for seed in range(24)) for p in (0.0, 0.5, 1.0)
+    )
+    assert never == 0
+    assert 6 <= half <= 18
+    assert always > half
+    assert always == 24 or part == "drops", "not all rain leaves drops"
+
+
+def test_a_streak_is_a_line_through_the_lamp(bank, monkeypatch):
+    found = list(light_of(bank, "streak", monkeypatch))
+    assert np.median([share for _, share, _ in found]) > 0.05
+    for light, _, _ in found:
+        across, along, _, _ = spreads(light)
+        assert along > 15 and along > 5 * across
+
+
+def test_a_veil_lies_all_around_the_lamp_and_fades(bank, monkeypatch):
+    found = list(light_of(bank, "veil", monkeypatch))
+    assert np.median([share for _, share, _ in found]) > 0.3
+    for light, _, _ in found:
+        across, along, _, _ = spreads(light)
+        near, aside, far = rings(light)
+        assert along < 2 * across
+        assert near > 1.5 * aside > 3 * far > 0
+
+
+def test_ghosts_lie_on_the_line_through_lamp_and_lens(bank, monkeypatch):
+    """Nowhere else, and mostly beyond the lens's centre; the lamp's own small image is as far beyond it as the lamp is before."""
+    found = list(light_of(bank, "ghosts", monkeypatch, seeds=32))
+    beyond, images = [], []
+    for light, _, (ghosts, _, _, lamp, _) in found:
+        assert (lamp.x, lamp.y) == LAMP
+        x, y = places(ghosts.centre)
+        towards = np.subtract(LAMP, ghosts.centre) / np.hypot(*np.subtract(LAMP, ghosts.centre))
+        aside = np.abs(x * towards[1] - y * towards[0])
+        assert light[aside > max(*ghosts.sizes, 0.02) * 128 + 2].max() == 0
+        if light.any():
+            beyond.append(light[x * towards[0] + y * towards[1] < 0].sum() / light.sum())
+        column, row = (int(2 * middle - place) for middle, place in zip(ghosts.centre, LAMP, strict=True))
+        if ghosts.image > 0 and 0 <= row < 128 and 0 <= column < 128:
+            images.append(light[row, column])
+    assert len(beyond) >= 24, "ghosts are mostly in the picture"
+    assert np.median(beyond) > 0.9
+    assert len(images) >= 5 and min(images) > 0
+
+
+def test_what_is_bright_in_the_scene_glows(bank, monkeypatch):
+    """The lamp alone is."""
+    found = list(light_of(bank, "scene glow", monkeypatch))
+    assert np.median([share for _, share, _ in found]) > 0.1
+    for light, _, _ in found:
+        across, along, _, _ = spreads(light)
+        near, aside, far = rings(light)
+        assert along < 1.3 * across
+        assert near > 3 * aside > 3 * far > 0
+
+
+def test_a_wet_windscreen_draws_the_lamp_out_up_and_down(bank, monkeypatch):
+    found = list(light_of(bank, "smear", monkeypatch))
+    assert np.median([share for _, share, _ in found]) > 0.1
+    shapes = [spreads(light) for light, _, _ in found]
+    assert all(down > right for _, _, right, down in shapes)
+    assert np.median([down / right for _, _, right, down in shapes]) > 1.5
+
+
+def test_drops_glow_and_nothing_between_them(bank, monkeypatch):
+    found = list(light_of(bank, "drops", monkeypatch))
+    assert np.median([share for _, share, _ in found]) > 0.02
+    for light, _, (drops, _) in found:
+        assert 0 < (drops == 0).mean() < 1
+        assert not light[drops == 0].any()
+        assert (light[drops > 0.3] > 0).all()
 
 
 def test_a_long_streak_reaches_much_farther_than_the_glow(bank):
