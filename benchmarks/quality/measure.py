@@ -16,7 +16,7 @@ from benchmarks.quality import baselines, sets
 from benchmarks.quality.clips import clip_set, film_set
 from benchmarks.quality.contours import gamma_matched, hold_against, plant, without_counterpart
 from benchmarks.quality.sets import Pair
-from benchmarks.quality.table import Row, Sample, Table, by_gain, choose
+from benchmarks.quality.table import BOUND, ENDLESS, Row, Sample, Table, by_gain, choose
 from benchmarks.quality.threads import for_each
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.fused import FusedEngine
@@ -30,8 +30,6 @@ __all__ = ["MEASURES", "measured", "restorer"]
 Restore = Callable[[np.ndarray], np.ndarray]
 Measure = Callable[[str, int | None], Table]
 
-ENDLESS = 99.0
-"""dB: stands for the PSNR of equal pictures, which is infinite, in means."""
 FAILURES = 4
 """Pictures of failures in a model card."""
 
@@ -52,8 +50,8 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values))
 
 
-def _psnr(output: np.ndarray, target: np.ndarray) -> float:
-    return min(psnr(output, target), ENDLESS)
+def _psnr(output: np.ndarray, target: np.ndarray, channel: Channel = "rgb", border: int = 0) -> float:
+    return min(psnr(output, target, channel=channel, border=border), ENDLESS)
 
 
 def _row(method: str, pairs: Sequence[Pair], outputs: Sequence[np.ndarray], likeness: bool = True) -> Row:
@@ -183,6 +181,7 @@ def clean_set(engine_id: str, limit: int | None, name: str) -> Table:
     figures = {"psnr": _mean(row.each), "lowest_psnr": row.each[lowest], "median_psnr": float(np.median(row.each))}
     remarks = [f"lowest: {row.each[lowest]:.2f} dB ({pairs[lowest].name})"]
     remarks.append(f"below 40 dB: {sum(value < 40 for value in row.each)} of {len(pairs)}")
+    remarks.append(f"{BOUND}: {sum(value == ENDLESS for value in row.each)} of {len(pairs)} do")
     return Table(name, engine_id, len(pairs), [row], figures, remarks)
 
 
@@ -207,7 +206,7 @@ def sr_set(engine_id: str, name: str, limit: int | None) -> Table:
 
     def row(method: str, outputs: Sequence[np.ndarray]) -> Row:
         both = list(zip(outputs, pairs, strict=True))
-        figures = [psnr(output, pair.target, channel=channel, border=border) for output, pair in both]
+        figures = [_psnr(output, pair.target, channel, border) for output, pair in both]
         likeness = for_each(lambda one: ssim(one[0], one[1].target, channel=channel, border=border, exact=False), both)
         again = [_psnr(sets.reduced(output, factor), pair.input) for output, pair in both]
         return Row(method, _mean(figures), _mean(likeness), {"consistency dB": _mean(again)}, figures)

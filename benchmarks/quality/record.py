@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.machine import about
 from benchmarks.quality.floors import markdown, summary
-from benchmarks.quality.table import Table
+from benchmarks.quality.table import BOUND, Table
 from benchmarks.quality.tiers import fast_against_best
 from vidrestore.engine.catalog import Catalog
 
@@ -97,6 +97,7 @@ class Record:
             f"{machine['cores']} cores, {'no GPU' if machine['gpu'] is None else machine['gpu']}, torch {machine['torch']}).",
             "The sets and what the figures mean: `benchmarks/quality/README.md`. Every gain is a mean over the pictures; single",
             "pictures: `quality_pictures.tsv`. `floor` and `goal` under `verdict` tell which of the two is reached.",
+            f"{BOUND[0].upper()}{BOUND[1:]}.",
             "",
             *markdown(summary(self.tables, catalog)),
             "",

@@ -9,7 +9,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Row", "Sample", "Table", "by_gain", "choose", "heads", "line_of"]
+__all__ = ["BOUND", "ENDLESS", "Row", "Sample", "Table", "by_gain", "choose", "heads", "line_of"]
+
+ENDLESS = 99.0
+"""dB: the most that a picture counts for in means, since the PSNR of equal pictures is infinite."""
+BOUND = f"in means a picture counts for {ENDLESS:g} dB at most, for the PSNR of equal pictures is infinite"
+"""The same in words."""
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ def test_new_measurements_take_the_place_of_old_ones_and_the_rest_is_kept(tmp_pa
     assert [one["engine"] for one in record.sorted(["identity", "bicubic-x2"], ["flare-v1"]).tables] == ["identity", "bicubic-x2"]
     page = (tmp_path / "quality.md").read_text(encoding="utf-8")
     assert "| identity | flare-v1 | 3 | PSNR, dB | 10.00 input | 12.00 | +2.00 |" in page
+    assert "In means a picture counts for 99 dB at most" in page
 
 
 def test_plots_are_written_for_what_there_is(tmp_path: Path) -> None:
