@@ -24,9 +24,8 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatch
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -43,6 +42,7 @@ from vidrestore.media.input.decode import VideoDecoder
 from vidrestore.media.input.sample import write_image
 from vidrestore.metrics.psnr import psnr
 from vidrestore.metrics.ssim import ssim
+from vidrestore.training.data import forbidden_names, takes
 from vidrestore.training.recipe import Recipe, read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,16 +101,14 @@ def every_second(frames: Iterable[Taken]) -> Iterator[Taken]:
             wanted = math.floor(passed) + 1
 
 
-def held_out(clip: str, recipe: Recipe, lists: Sequence[str] = ()) -> bool:
+def held_out(clip: str, recipe: Recipe, forbidden: Container[str] = ()) -> bool:
     """Whether a training by this recipe never sees the clip.
 
     Args:
         clip: path below the data folder.
-        lists: lines of the recipe's `exclude_lists`.
+        forbidden: what the recipe's `exclude_lists` name.
     """
-    data = recipe.data
-    taken = any(fnmatch(clip, glob) for glob in data.include)
-    return not taken or clip in lists or any(fnmatch(clip, glob) for glob in data.exclude)
+    return not takes(recipe.data, clip, forbidden)
 
 
 def reduced(picture: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
@@ -266,9 +264,9 @@ def refuse_what_was_trained_on(engine: str) -> None:
     """Ends the program if the engine's recipe takes one of the clips."""
     folder = ROOT / "configs" / "train"
     recipe = read_recipe(folder / f"{engine}.toml")
-    lists = [line for name in recipe.data.exclude_lists for line in (folder / name).read_text(encoding="utf-8").splitlines()]
+    forbidden = forbidden_names(recipe.data, folder)
     for clip in CLIPS:
-        if not held_out(clip, recipe, lists):
+        if not held_out(clip, recipe, forbidden):
             sys.exit(f"{engine} was trained on {clip}: nothing can be measured with it.")
 
 

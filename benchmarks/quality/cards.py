@@ -20,8 +20,9 @@ import numpy as np
 from benchmarks.data.v1.generate import HERE as V1
 from benchmarks.quality.floors import HEADS, markdown, summary
 from benchmarks.quality.record import Picture, Record, yardstick_of
+from benchmarks.quality.seen import real_pictures, training_of, which_served
 from benchmarks.quality.sets import scene_of
-from benchmarks.quality.sheets import ENLARGED, jpeg_within, restored_sheet, sample_sheet
+from benchmarks.quality.sheets import ENLARGED, jpeg_within, restored_sheet, sample_sheet, shown_pictures
 from benchmarks.quality.table import Sample, Table, heads, line_of
 from vidrestore.engine.card import Card
 from vidrestore.engine.catalog import Catalog
@@ -196,7 +197,8 @@ def model_card(
     outdated = [] if seen is None or seen.weights == current else [_NOTE.format(seen.weights), ""]
     told = [_BEGIN.format(current)] if seen is None else [_BEGIN.format(seen.weights), seen.text]
     real = "day" if card.task == "night" else "night"
-    served = "; they also serve in training, without any truth beside them" if card.task in ("flare", "day") else ""
+    known = real_pictures()
+    served = which_served(training_of(card.id), [known[path.stem] for path in shown_pictures(card.task)])
     shown = f"real pictures reduced to {ENLARGED // card.scale} pixels" if card.task == "sr" else f"real pictures by {real}"
     lines = [
         f"# {card.id}",
@@ -206,7 +208,9 @@ def model_card(
         *([_WARNING, ""] if card.generative else []),
         _wrapped(f"**Intended for** {words.intended}. **Not for** {words.not_for}."),
         "",
-        _wrapped(f"**Data and licence.** Weights {card.licence}, {words.data} (`docs/data.md`), never on the test sets."),
+        _wrapped(
+            f"**Data and licence.** Weights {card.licence}, {words.data} (`docs/data.md`), never on a test set with a truth."
+        ),
         "",
         _wrapped(f"**How it was trained.** {_origin(card)}"),
         "",
@@ -226,7 +230,9 @@ def model_card(
         "",
         f"![input and output on {shown}](sheet.jpg)",
         "",
-        _wrapped(f"Input | output on {shown} (`benchmarks/data/real`; licences and authors in its `SOURCES.tsv`){served}."),
+        _wrapped(
+            f"Input | output on {shown} (`benchmarks/data/real`; licences and authors in its `SOURCES.tsv`). {served}".strip()
+        ),
         "",
         "## Observations",
         "",

@@ -15,7 +15,15 @@ from vidrestore.media.input.sample import read_image
 from vidrestore.report.compose import side_by_side
 from vidrestore.training.data import shrink
 
-__all__ = ["contact_sheet", "jpeg_within", "restored_sheet", "sample_sheet", "write_local_sheets", "write_samples"]
+__all__ = [
+    "contact_sheet",
+    "jpeg_within",
+    "restored_sheet",
+    "sample_sheet",
+    "shown_pictures",
+    "write_local_sheets",
+    "write_samples",
+]
 
 LOCAL = {
     "flare": ("flare/real_night", "dashcam/bdd_night", "flare/glow_pairs/glow"),
@@ -88,12 +96,18 @@ def _sheet(engine: str, files: Sequence[Path], longest_side: int) -> np.ndarray:
     return contact_sheet(pictures, list(map(restorer(engine), pictures)))
 
 
+def shown_pictures(task: str) -> list[Path]:
+    """The real pictures in the repository that a model card shows."""
+    if task == "sr":
+        return pictures_in(REAL)[:6]
+    kind = "day" if task == "night" else "night"
+    return [path for path in pictures_in(REAL) if path.name.startswith(f"{kind}_")]
+
+
 def restored_sheet(engine: str, task: str) -> np.ndarray:
     """The sheet that stands in the model card, from the real pictures in the repository; sr from small ones."""
-    if task == "sr":
-        return _sheet(engine, pictures_in(REAL)[:6], ENLARGED // Catalog.find().card(engine).scale)
-    kind = "day" if task == "night" else "night"
-    return _sheet(engine, [path for path in pictures_in(REAL) if path.name.startswith(f"{kind}_")], 640)
+    longest_side = ENLARGED // Catalog.find().card(engine).scale if task == "sr" else 640
+    return _sheet(engine, shown_pictures(task), longest_side)
 
 
 def write_local_sheets(engines: Sequence[str], folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import logging
 import os
+from collections.abc import Container
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -17,7 +18,7 @@ from vidrestore.errors import ConfigError
 from vidrestore.media.input.sample import read_image, sample_frames
 from vidrestore.training.recipe import DataRecipe
 
-__all__ = ["Pictures", "data_root", "load_pictures", "random_crop"]
+__all__ = ["Pictures", "data_root", "forbidden_names", "load_pictures", "random_crop", "takes"]
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +61,12 @@ def _tiers(root: Path) -> dict[str, str] | None:
         return {row["file"]: row["tier"] for row in csv.DictReader(handle, delimiter="\t")}
 
 
-def _files(root: Path, recipe: DataRecipe, recipe_folder: Path) -> list[str]:
-    """Sorted relative paths that the recipe allows."""
+def forbidden_names(recipe: DataRecipe, recipe_folder: Path) -> set[str]:
+    """What the recipe's `exclude_lists` name, paths relative to the data folder.
+
+    Raises:
+        ConfigError: a list cannot be read.
+    """
     forbidden: set[str] = set()
     for name in recipe.exclude_lists:
         try:
@@ -71,13 +76,27 @@ def _files(root: Path, recipe: DataRecipe, recipe_folder: Path) -> list[str]:
                 f"Of the recipe, the list {name} of what must not be trained on cannot be read: {error.strerror}."
             ) from None
         forbidden |= {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+    return forbidden
+
+
+def takes(recipe: DataRecipe, name: str, forbidden: Container[str]) -> bool:
+    """Whether the recipe takes a file of that name (relative to the data folder), if its tier allows it.
+
+    Args:
+        forbidden: see `forbidden_names`.
+    """
+    chosen = any(fnmatch(name, glob) for glob in recipe.include)
+    return chosen and name not in forbidden and not any(fnmatch(name, glob) for glob in recipe.exclude)
+
+
+def _files(root: Path, recipe: DataRecipe, recipe_folder: Path) -> list[str]:
+    """Sorted relative paths that the recipe allows."""
+    forbidden = forbidden_names(recipe, recipe_folder)
     tiers = _tiers(root)
     chosen = []
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
-        if path.suffix.lower() not in PICTURES | VIDEOS or name in forbidden:
-            continue
-        if not any(fnmatch(name, glob) for glob in recipe.include) or any(fnmatch(name, glob) for glob in recipe.exclude):
+        if path.suffix.lower() not in PICTURES | VIDEOS or not takes(recipe, name, forbidden):
             continue
         if tiers is not None and tiers.get(name) not in recipe.tiers:
             continue
