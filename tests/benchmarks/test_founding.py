@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -28,6 +30,8 @@ from benchmarks.founding import (
     summary,
 )
 from benchmarks.quality.sets import enlarged
+from vidrestore.media.input.probe import probe
+from vidrestore.media.output.mark import parse_mark
 from vidrestore.training.recipe import read_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,11 +146,50 @@ def test_two_seconds_of_the_film() -> None:
     assert "| frames | 30 | 1 |" in told and "| frames that are better | 30 | 1 |" in told
 
 
+def stream_facts(path: Path) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
+    """All packets with their times and bytes, and what the streams say of themselves."""
+    with av.open(str(path)) as file:
+        packets = [packet for packet in file.demux() if packet.size]
+        told = [(p.stream.index, p.pts, p.dts, p.duration, p.time_base, p.is_keyframe, bytes(p)) for p in packets]
+        streams: list[tuple[object, ...]] = []
+        for stream in file.streams:
+            codec = stream.codec_context
+            seen = (
+                (codec.width, codec.height, codec.pix_fmt, codec.color_range, codec.colorspace) if stream.type == "video" else ()
+            )
+            streams.append((stream.type, codec.name, codec.extradata, stream.duration, stream.metadata.get("language"), *seen))
+        return told, streams
+
+
+def test_signing_a_video_copies_every_packet(tmp_path: Path) -> None:
+    """Pictures and sound, bit for bit and at the same times."""
+    drive = tmp_path / "drive.mp4"
+    shutil.copy(ROOT / "examples" / "night_drive.mp4", drive)
+    before = stream_facts(drive)
+    founding.sign(drive, "some-x2", 14.5, 3.0)
+    assert stream_facts(drive) == before and len(before[0]) == 288
+    told = probe(drive).metadata
+    assert told["title"] == "Big Buck Bunny, 14.5 s to 17.5 s: bicubic | some-x2"
+    assert told["comment"].startswith("Changes: an excerpt") and "by some-x2" in told["comment"]
+    assert told["comment"].endswith(" night and flare simulated"), "what was told is kept"
+    assert [path.name for path in tmp_path.iterdir()] == ["drive.mp4"]
+
+
+def test_the_example_names_film_author_licence_and_changes() -> None:
+    example = probe(ROOT / "examples" / "bicubic_rdtn-x2.mp4").metadata
+    said = example["comment"][example["comment"].index("Compared by vidrestore") :]
+    wanted = founding.words("rdtn-x2", 14.5, 3.0, said)
+    assert {key: example[key] for key in wanted} == wanted
+    assert "Big Buck Bunny" in wanted["title"] and wanted["artist"] == "Blender Foundation"
+    assert "2008" in wanted["copyright"] and "https://creativecommons.org/licenses/by/3.0/" in wanted["copyright"]
+    mark = parse_mark(example["comment"])
+    assert mark is not None and [name for name, _ in mark.engines] == ["rdtn-x2"], "what restored it is still told"
+
+
 @pytest.mark.skipif(without_film(), reason="needs the film in $VIDRESTORE_DATA, which is not shipped")
 def test_the_video_shows_both_at_the_same_moments(tmp_path: Path) -> None:
-    from vidrestore.media.input.probe import probe
-
     made = founding.write_video(DATA / CLIPS[0], 2, "rdtn-x2", tmp_path, start=20.0, duration=0.2)
+    assert probe(made).metadata["title"] == "Big Buck Bunny, 20 s to 20.2 s: bicubic | rdtn-x2"
     shown = list(founding.pictures(made))
     assert len(shown) == 5 and probe(made).video.frame_rate == 24
     first = shown[0][2].astype(int)
