@@ -42,6 +42,14 @@ def test_a_shipped_recipe_trains_on_free_pictures_and_on_no_test_set(path: Path)
     assert set(frozen) <= set(excluded)
 
 
+def test_the_list_beside_the_recipes_is_that_of_the_frozen_test_sets() -> None:
+    beside, frozen = (
+        [line for line in (ROOT / path).read_text("utf-8").splitlines() if not line.startswith("#")]
+        for path in ("configs/train/test-sets-v1.txt", "benchmarks/data/v1/EXCLUDED.txt")
+    )
+    assert sorted(beside) == sorted(frozen) and len(frozen) == 40
+
+
 def options_of(network: RestorationNetwork) -> set[str]:
     """Which of the options that change what is predicted, and how it is applied, some part of the network has on."""
     names = ("fine", "guided", "denoise")
