@@ -95,3 +95,27 @@ def test_the_documents_figures_are_the_measured_ones() -> None:
     result = json.loads(RESULTS.read_text(encoding="utf-8"))
     assert rendered(result) in page, "run: python -m benchmarks.throughput --write-docs"
     assert result["goals"] == judged(result["cases"])
+
+
+def test_where_the_time_goes_is_told_of_the_same_run() -> None:
+    """The table that a person wrote has the figures of the written part above it."""
+    page, cases = PAGE.read_text(encoding="utf-8"), json.loads(RESULTS.read_text(encoding="utf-8"))["cases"]
+    shown = [cases[name]["chains"][0] for name in ("night drive 720p", "super-resolution to 1080p")]
+    wanted = {
+        stage["name"]: [one["stages"][place]["cpu_ms"]["median"] for one in shown]
+        for place, stage in enumerate(shown[0]["stages"])
+    }
+    wanted["sum"] = [one["whole"]["sum_of_stages_ms"] for one in shown]
+    wanted["from file to file"] = [one["whole"]["cpu_ms"]["median"] for one in shown]
+    part = page[page.index("## Where the time goes") : page.index("### Others beside us")]
+    told = {cells[1].strip(): cells[2:4] for line in part.splitlines() if len(cells := line.split("|")) == 6}
+    for name, figures in wanted.items():
+        assert [cell.strip() for cell in told[name]] == [f"{figure:.1f}" for figure in figures], name
+    networks, passes = (cases["night drive 720p"]["engines"][0]["parts_ms"][name] for name in ("network", "kernel"))
+    assert f"networks on thumbnails {networks:.1f}, the pass over the frame {passes:.1f}" in part
+    blend = wanted["blend"][0]
+    assert f"{blend:.1f} against {passes:.1f} CPU-ms" in page
+    between = [whole - alone for whole, alone in zip(wanted["from file to file"], wanted["sum"], strict=True)]
+    shares = [100 * (one["whole"]["overhead"] - 1) for one in shown]
+    words = " ".join(part.split())
+    assert f"{between[0]:.1f} and {between[1]:.1f} ms" in words and f"{shares[0]:.0f} % and {shares[1]:.0f} %" in words
