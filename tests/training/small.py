@@ -87,7 +87,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "loop": {"crop": 48},
         "options": {"adversarial_every": 0},
     },
-    "day-night": {
+    "translation-guided": {
         "objective": "translation",
         "engines": [
             {
@@ -95,6 +95,18 @@ RECIPES: dict[str, dict[str, Any]] = {
                 "hyperparameters": {
                     "base": 4, "blocks": 1, "thumbnail_size": 32, "guided": True, "denoise": task == "day",
                 },
+            }
+            for task in ("day", "night")
+        ],
+        "loop": {"crop": 48},
+        "options": {"adversarial_every": 2, "critic_base": 4},
+    },
+    "day-night": {
+        "objective": "translation",
+        "engines": [
+            {
+                "id": f"small-{task}-fast", "task": task, "architecture": "fast-translator", "generative": True,
+                "hyperparameters": {"widths": [4, 4, 4], "thumbnail_size": 32, "guided": True, "denoise": task == "day"},
             }
             for task in ("day", "night")
         ],
