@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -28,5 +29,7 @@ class FullPrecisionConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) of any float type -> (N, out, H', W') float32, in automatic mixed precision too."""
-        with torch.autocast(x.device.type, enabled=False):
+        kind = x.device.type
+        # Operations are counted on torch's `meta` device, which knows no mixed precision.
+        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
             return super().forward(x.to(self.weight.dtype))
