@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,7 @@ from vidrestore.errors import (
 from vidrestore.pipeline.journal.faultpoints import FAULT_POINTS
 from vidrestore.pipeline.journal.fingerprint import Key
 from vidrestore.pipeline.journal.journal import Journal, has_finished_output, job_folder, read_jobs, sweep
+from vidrestore.pipeline.journal.lock import JobLock, is_held
 from vidrestore.pipeline.journal.store import Store
 
 SCRIPT = Path(__file__).with_name("journal_run.py")
@@ -220,6 +223,31 @@ def test_one_begins_while_another_cleans_up(tmp_path: Path) -> None:
         workers.append(pid)
     assert [os.waitpid(pid, 0)[1] for pid in workers] == [0, 0, 0]
     assert names(tmp_path) == []
+
+
+def test_a_folder_that_is_taken_away_while_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was there when it was to be made, and gone when it was looked at: pathlib says FileExistsError of it."""
+    make, calls = Path.mkdir, []
+
+    def racing(self: Path, *args: Any, **options: Any) -> None:
+        calls.append(self)
+        if len(calls) == 1:
+            raise FileExistsError(errno.EEXIST, "File exists")
+        make(self, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", racing)
+    lock = JobLock(tmp_path / "job")
+    lock.take()
+    assert calls[0] == calls[1] == tmp_path / "job" and is_held(tmp_path / "job")
+    lock.release()
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "job").write_text("mine")
+    began = time.monotonic()
+    with pytest.raises(StorageError):
+        JobLock(tmp_path / "job").take()
+    assert time.monotonic() - began < 1 and (tmp_path / "job").read_text() == "mine"
 
 
 def test_closing_and_removing_twice_is_harmless(tmp_path: Path) -> None:

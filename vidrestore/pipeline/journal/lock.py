@@ -59,6 +59,12 @@ class JobLock:
                 # A run that has ended well took its folder away between our two steps, or there is nothing to lie beside.
                 if not self._folder.parent.is_dir() or time.monotonic() - began > PATIENCE:
                     raise FolderMissingError(f"There is no folder {self._folder.parent}.") from None
+            except FileExistsError as error:
+                # Something of that name was there; if it is gone by now, it was such a folder, taken away as above.
+                if os.path.lexists(self._folder) and not self._folder.is_dir():
+                    raise storage_error(error, self._folder) from None
+                if time.monotonic() - began > PATIENCE:
+                    raise storage_error(error, self._folder) from None
             except NotImplementedError:
                 raise StorageError(f"The file system of {self._folder} has no locks.", "Choose another output.") from None
             except OSError as error:
