@@ -29,8 +29,8 @@ from vidrestore.temporal.window import SlidingWindow
 __all__ = ["MapSteadier", "Observation"]
 
 HALVED = 192
-"""Longest side of a thumbnail from which on half of it is enough to find motion in, since most maps are no
-finer."""
+"""Longest side of a thumbnail from which on half of it is enough to find motion in, since most
+maps are no finer."""
 WINDOW = (3, 3)
 """Pixels of the grid over which signed differences are averaged: noise cancels, a misplaced thing remains."""
 AROUND = np.ones((5, 5), np.uint8)
