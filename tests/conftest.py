@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
+import pytest
 from hypothesis import settings
 
 # A shell starts what it puts in the background with SIGINT ignored, and children inherit that: tests that send Ctrl-C to a
@@ -16,3 +21,27 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("same", derandomize=True)
 settings.register_profile("explore", derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+@pytest.fixture(scope="session")
+def interpreted() -> Iterator[Callable[..., Any]]:
+    """Calls a function with Triton's kernels interpreted, in a process of its own: `interpreted(function, ...)`.
+
+    Whether Triton interprets is settled when a kernel's module is loaded, for the whole process: so only that process has it.
+    """
+    pytest.importorskip("triton", reason="Triton is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")
+        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        assert pool.submit(os.getenv, "TRITON_INTERPRET").result() == "1"  # the process has begun, with the variable
+    with pool:
+        yield lambda function, *args, **kwargs: pool.submit(function, *args, **kwargs).result()
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m looks for it
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that are skipped for want of a GPU have the mark `gpu`, by which `pytest -m gpu` finds them where there is one."""
+    for item in items:
+        reasons = [str(mark.kwargs.get("reason", "")) for mark in item.iter_markers("skipif")]
+        if any(reason.startswith("needs a CUDA GPU") for reason in reasons):
+            item.add_marker(pytest.mark.gpu)

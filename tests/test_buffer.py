@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidrestore.buffer import BufferClosed, RingBuffer
+from vidrestore.device import HostSeat, open_seat
 from vidrestore.types import Frame
 
 SHAPE = (3, 2, 4)
@@ -230,7 +231,7 @@ def test_sixteen_bit_and_tensor_frames() -> None:
     assert all(np.array_equal(item.data.numpy(), deep) for item in batch.frames)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA: page-locked and device memory")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU: page-locked and device memory")
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_cuda_memory(device: str) -> None:
     ring = RingBuffer(4, SHAPE, device=device)
@@ -242,6 +243,46 @@ def test_cuda_memory(device: str) -> None:
     assert batch is not None and batch.data.device.type == device
     assert batch.data[:, 0, 0, 0].tolist() == [0, 1, 2, 2]
     assert batch.data.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_slots_of_a_seat_on_the_host() -> None:
+    class Counting(HostSeat):
+        handed = 0
+
+        def host_memory(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+            self.handed += 1
+            return super().host_memory(shape, dtype).fill_(7)
+
+    seat = Counting()
+    ring = RingBuffer(4, SHAPE, torch.uint16, pin=True, seat=seat)
+    assert seat.handed == 1 and not ring.pinned  # the seat decides, not `pin`
+    deep = np.arange(24, dtype=np.uint16).reshape(SHAPE) * 2500
+    ring.put(Frame(deep, 0, 0, TIME_BASE))
+    ring.finish()
+    batch = ring.get(2)
+    assert batch is not None and batch.data.is_contiguous(memory_format=torch.channels_last)
+    assert all(np.array_equal(row.numpy(), deep) for row in batch.data)
+    with pytest.raises(ValueError, match="slots on meta cannot come from the seat on cpu"):
+        RingBuffer(4, SHAPE, device="meta", seat=seat)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_slots_of_a_gpu_s_seat(device: str) -> None:
+    """Also frames that lie on the device already, written by work that is still to do when they are put."""
+    with open_seat("cuda") as seat:
+        ring = RingBuffer(4, SHAPE, device=device, seat=seat)
+        assert ring.pinned == (device == "cpu")
+        with torch.cuda.stream(torch.cuda.Stream()):
+            for index in range(3):
+                torch.cuda._sleep(10_000_000)
+                data = torch.full(SHAPE, index, dtype=torch.uint8, device="cuda")
+                ring.put(Frame(data, index, index, TIME_BASE))
+        ring.finish()
+        batch = ring.get(4)
+        assert batch is not None and batch.data.device.type == device
+        with seat.stream("compute").use():
+            assert batch.data[:, 0, 0, 0].tolist() == [0, 1, 2, 2]
 
 
 def test_get_gives_up_in_time_and_changes_nothing() -> None:

@@ -15,6 +15,7 @@ from types import TracebackType
 import numpy as np
 import torch
 
+from vidrestore.device import Seat
 from vidrestore.types import Batch, Frame
 
 __all__ = ["BufferClosed", "RingBuffer"]
@@ -34,11 +35,12 @@ class RingBuffer:
         capacity: number of slots; bounds the memory. A multiple of every batch size asked of `get`.
         shape: (C, H, W) of every frame.
         dtype: torch.uint8 or torch.uint16.
-        device: where the slots live.
+        device: where the slots live. What a batch on a GPU holds is written entirely when it is handed out.
         pin: page-lock host memory, so that copies to the GPU can overlap. None: when CUDA is there.
+        seat: whose memory the slots are; page-locked where that seat's host memory is. `pin` is then not looked at.
 
     Raises:
-        ValueError: a capacity or shape that is not positive.
+        ValueError: a capacity or shape that is not positive, or a device that is neither the host nor the seat's.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class RingBuffer:
         dtype: torch.dtype = torch.uint8,
         device: str | torch.device = "cpu",
         pin: bool | None = None,
+        seat: Seat | None = None,
     ) -> None:
         if capacity < 1 or len(shape) != 3 or min(shape) < 1:
             raise ValueError(f"a ring buffer needs slots of a (C, H, W) size, got {capacity} of {shape}")
@@ -55,10 +58,21 @@ class RingBuffer:
         self.shape = tuple(shape)
         self.device = torch.device(device)
         on_host = self.device.type == "cpu"
-        pinned = on_host and (torch.cuda.is_available() if pin is None else pin)
         channels, height, width = shape
         # Allocated as (N, H, W, C) and permuted: that is channels_last for every size, also where H = W = 1.
-        memory = torch.zeros((capacity, height, width, channels), dtype=dtype, device=self.device, pin_memory=pinned)
+        rows = (capacity, height, width, channels)
+        if seat is None:
+            pinned = on_host and (torch.cuda.is_available() if pin is None else pin)
+            memory = torch.zeros(rows, dtype=dtype, device=self.device, pin_memory=pinned)
+        elif on_host:
+            memory = seat.host_memory(rows, dtype).zero_()
+        elif self.device in (torch.device(seat.device), seat.place):
+            memory = seat.device_memory(rows, dtype)
+            with seat.stream("compute").use():  # whose memory it is to begin with
+                memory.zero_()
+            seat.stream("compute").synchronize()
+        else:
+            raise ValueError(f"slots on {self.device} cannot come from the seat on {seat.device}")
         self._slots = memory.permute(0, 3, 1, 2)
         self._host = self._slots.numpy() if on_host else None
         self._frames: list[Frame | None] = [None] * capacity
@@ -165,6 +179,7 @@ class RingBuffer:
             self._outstanding.append(batch)
         if count < n:  # the producer has ended and all slots of this batch were free, so nobody else looks at them
             batch.data[count:] = batch.data[count - 1].clone()
+            self._finish_writing()
         return batch
 
     def release(self, batch: Batch) -> None:
@@ -221,3 +236,9 @@ class RingBuffer:
         if tensor.dtype != self._slots.dtype:
             raise ValueError(f"frame {frame.index} is {tensor.dtype}, the buffer holds {self._slots.dtype}")
         self._slots[slot].copy_(tensor)
+        self._finish_writing()
+
+    def _finish_writing(self) -> None:
+        """Wait until a GPU has written what this thread gave it: the streams of who reads it know nothing of this one."""
+        if self._slots.is_cuda:
+            torch.cuda.current_stream(self.device).synchronize()

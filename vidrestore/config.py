@@ -15,6 +15,7 @@ from vidrestore.errors import ConfigError, UsageError
 __all__ = [
     "DEFAULT_CRF",
     "DEFAULT_ENCODER_PRESET",
+    "DEFAULT_NVENC_PRESET",
     "TASK_BLENDING",
     "Blending",
     "Codec",
@@ -23,6 +24,7 @@ __all__ = [
     "LimitsConfig",
     "Rectangle",
     "RunConfig",
+    "RuntimeName",
     "TemporalConfig",
     "configs_dir",
     "load_config",
@@ -35,6 +37,7 @@ __all__ = [
 
 Tier = Literal["auto", "fast", "best"]
 Device = Literal["auto", "cpu", "cuda"]
+RuntimeName = Literal["auto", "torch", "tensorrt", "onnx"]
 Codec = Literal["h264", "hevc", "av1", "vp9", "prores", "ffv1"]
 Damage = Literal["stop", "conceal"]
 Blending = Literal["auto", "maps", "coarse", "full", "maps+coarse", "maps+full"]
@@ -130,6 +133,8 @@ DEFAULT_CRF: dict[str, int] = {"h264": 18, "hevc": 20, "av1": 28, "vp9": 24}
 """What `crf = None` means; ffv1 is lossless and prores has its own profiles: they have none."""
 DEFAULT_ENCODER_PRESET: dict[str, str] = {"h264": "veryfast", "hevc": "veryfast", "av1": "8", "vp9": "5", "prores": "hq"}
 """What `preset = "auto"` means; for vp9 it is `cpu-used`, for prores the profile."""
+DEFAULT_NVENC_PRESET = "p5"
+"""The same for NVENC, of p1 (fastest) to p7."""
 
 
 class EncodeConfig(Settings):
@@ -141,9 +146,15 @@ class EncodeConfig(Settings):
     )
     crf: int | None = Field(default=None, ge=0, le=63, description="None: h264 18, hevc 20, vp9 24, av1 28; ffv1 is lossless")
     preset: str = Field(
-        default="auto", description="auto: veryfast for h264 and hevc, 8 for av1, 5 (cpu-used) for vp9, hq (profile) for prores"
+        default="auto",
+        description="auto: veryfast for h264 and hevc, 8 for av1, 5 (cpu-used) for vp9, hq (profile) for prores; p5 for nvenc",
     )
     bit_depth: Literal["auto", 8, 10, 12] = Field(default="auto", description="bits a sample; auto: as many as the source has")
+    encoder: Literal["auto", "software", "nvenc"] = Field(
+        default="auto",
+        description="who writes h264, hevc and av1. nvenc: the encoder of an NVIDIA GPU, many times as fast, for larger files; "
+        "auto: software (x264, x265, SVT-AV1), whose bits no GPU and no driver decides",
+    )
     options: dict[str, str] = Field(default={}, description="further options of the encoder, by FFmpeg's names")
     threads: int = Field(default=2, ge=1, le=64, description="fixed, because it can change the bits written")
 
@@ -164,6 +175,20 @@ class RunConfig(Settings):
     engines: tuple[str, ...] = Field(default=(), description="tasks (flare, day, night, sr, sr:4) or engine ids, in order")
     tier: Tier = Field(default="auto", description="which engine of a task; auto: the one that suits the device")
     device: Device = Field(default="auto", description="auto: cuda where there is one, else cpu")
+    decoder: Literal["auto", "cpu", "nvdec"] = Field(
+        default="auto",
+        description="nvdec: the decoder of the engines' GPU, whose frames never visit the host, and which says nothing of damage "
+        "inside a picture; auto: the CPU, which does",
+    )
+    runtime: RuntimeName = Field(
+        default="auto",
+        description="what executes the engines; auto: on a GPU tensorrt, where it is installed and knows the GPU, else torch; "
+        "onnx runs on the CPU, slower than torch",
+    )
+    seat: Literal["auto", "torch", "pycuda"] = Field(
+        default="auto",
+        description="who manages a GPU's memory and streams, which changes no picture; auto: pycuda if it is there, else torch",
+    )
     strength: float = Field(default=1.0, ge=0, le=1, description="0: the input, 1: the engines' full effect")
     protect: tuple[Rectangle, ...] = ()
     temporal: TemporalConfig = TemporalConfig()
@@ -184,7 +209,12 @@ class RunConfig(Settings):
     protocols: tuple[str, ...] = Field(default=("file",), description="FFmpeg protocols that an input may open")
     limits: LimitsConfig = LimitsConfig()
     strip_location: bool = Field(default=False, description="leave out GPS metadata and location tracks")
-    batch_size: int = Field(default=0, ge=0, le=64, description="frames an engine processes at once; 0: 1 on the CPU, 4 on a GPU")
+    batch_size: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="frames an engine processes at once; 0: 1 on the CPU; on a GPU what pays and finds room, tried first",
+    )
     buffer_batches: int = Field(default=3, ge=2, le=64, description="batches the ring buffer holds")
     tile_size: int = Field(default=1280, ge=128, description="longest side, in pixels, that a network sees at once")
     segment_frames: int = Field(

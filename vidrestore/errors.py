@@ -27,6 +27,7 @@ VidrestoreError                      1
 ├── RuntimeFailure                   5   the machine cannot run the network
 │   ├── RuntimeUnavailableError          missing extra, driver or device
 │   ├── ClusterError                     no Ray cluster there, or one that cannot run the job
+│   ├── CompilationError                 TensorRT cannot compile a graph
 │   └── OutOfMemoryError                 host or device memory is used up
 ├── StorageError                     6   the disk refuses
 │   ├── FolderMissingError               the target folder does not exist
@@ -41,6 +42,7 @@ from __future__ import annotations
 
 __all__ = [
     "ClusterError",
+    "CompilationError",
     "ConfigError",
     "DamagedSegmentError",
     "DamagedVideoError",
@@ -220,8 +222,12 @@ class ClusterError(RuntimeFailure):
     next_step = "See docs/cluster.md."
 
 
+class CompilationError(RuntimeFailure):
+    next_step = "Use `--runtime torch`, which compiles nothing."
+
+
 class OutOfMemoryError(RuntimeFailure):
-    next_step = "Use a smaller batch_size or tile_size in the config, or a machine with more memory."
+    next_step = "Use a smaller --batch-size, a smaller tile_size in the config, or a machine with more memory."
 
 
 class StorageError(VidrestoreError):

@@ -47,19 +47,25 @@ def examine(output: Path, expected: str, pid: int) -> Wreck:
     """
     folder = output.with_name(output.name + ".vidrestore")
     faults = []
-    if output.exists() and digest(output) != expected:
+    complete = output.exists() and digest(output) == expected
+    if output.exists() and not complete:
         faults.append("the output is there and is not the right one")
     allowed = {output.name, folder.name}
     faults += [f"{entry.name} lies beside the output" for entry in output.parent.iterdir() if entry.name not in allowed]
     state, segments = "", 0
     if (folder / "journal.sqlite").exists():
-        state, segments, found = read_journal(folder)
+        state, segments, found = read_journal(folder, cleared=complete)
         faults += found
     return Wreck(_phase(output, folder, state, pid), segments, tuple(faults))
 
 
-def read_journal(folder: Path) -> tuple[str, int, list[str]]:
-    """(state, rows, faults) of a journal. SQLite judges a copy: taking back a cut transaction is the next run's business."""
+def read_journal(folder: Path, cleared: bool = False) -> tuple[str, int, list[str]]:
+    """(state, rows, faults) of a journal. SQLite judges a copy: taking back a cut transaction is the next run's business.
+
+    Args:
+        folder: of the job.
+        cleared: the output is there and right, so that segments, of which it is made, may be gone, one by one.
+    """
     faults = []
     with tempfile.TemporaryDirectory() as name:
         for file in folder.glob("journal.sqlite*"):
@@ -77,7 +83,11 @@ def read_journal(folder: Path) -> tuple[str, int, list[str]]:
                 return "", 0, [*faults, f"the journal is corrupt: {error}"]
     for number, size, sha256 in rows:
         path = folder / "segments" / f"{number:06d}.seg"
-        if (folder / "segments").exists() and not (path.is_file() and path.stat().st_size == size and digest(path) == sha256):
+        if (
+            not cleared
+            and (folder / "segments").exists()
+            and not (path.is_file() and path.stat().st_size == size and digest(path) == sha256)
+        ):
             faults.append(f"segment {number} is recorded and not there whole")
     state = "" if job is None else "naming" if job[1] is not None else str(job[0])
     return state, len(rows), faults

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from vidrestore.bench.timing import Timed, calibrated, count_flop, gemm_peak, gemm_rate, per_frame, repeated
+from vidrestore.bench.timing import Timed, calibrated, count_flop, gemm_peak, gemm_rate, gemm_sizes, per_frame, repeated
 
 
 def test_warm_up_does_not_count() -> None:
@@ -38,6 +38,10 @@ def test_the_peak_has_a_before_and_an_after() -> None:
     assert peak.before_gflops == before[0]
     assert peak.after_gflops is not None
     assert peak.gflops == max(peak.before_gflops, peak.after_gflops)
+
+
+def test_a_gpu_is_given_larger_products() -> None:
+    assert max(gemm_sizes("cuda:1")) == 8192 > max(gemm_sizes("cpu"))
 
 
 def test_a_format_that_torch_has_not_has_no_peak() -> None:

@@ -14,7 +14,7 @@ from tests.cli.desk import Desk
 from vidrestore.bench.machine import Watch
 from vidrestore.cli.bench import command
 
-KEYS = {"schema", "quiet", "machine", "settings", "busy", "sections", "peaks", "engines", "chains"}
+KEYS = {"schema", "quiet", "machine", "settings", "busy", "sections", "peaks", "engines", "chains", "devices", "left_out"}
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -40,6 +40,7 @@ def test_figures_for_programs_people_and_eyes(desk: Desk) -> None:
     assert [stage["name"] for stage in chain["stages"]] == ["decode", "engines", "encode", "mux and verify"]
     assert chain["whole"]["frames"] == 6
     assert "file to file" in result.stdout
+    assert record["devices"] == record["left_out"] == [] and "frames that lie there" not in result.stdout
     assert "measuring: identity alone" in result.stderr
     assert plot.read_bytes().startswith(PNG)
 
@@ -50,6 +51,17 @@ def test_engines_only_on_the_example_in_another_size(desk: Desk) -> None:
     record = json.loads(result.stdout)
     assert record["settings"]["size"] == [64, 48]
     assert record["chains"] == [] and len(record["engines"]) == 1
+
+
+def test_batch_sizes_on_a_device_by_name(desk: Desk) -> None:
+    words = ("--engines-only", "--clip", desk.source, "--repeats", "1", "--batches", "1,3")
+    result = desk.run("bench", "--engine", "identity", *words, "--json", desk.folder / "figures.json")
+    assert result.exit_code == 0, result.stderr
+    record = json.loads((desk.folder / "figures.json").read_text())
+    assert [figures["batch_size"] for figures in record["devices"]] == [1, 3]
+    assert record["machine"]["seat"]["seat"] == "host"
+    assert "On cpu, 96x64: frames that lie there" in result.stdout
+    assert "measuring: identity on cpu, batches of 3" in result.stderr
 
 
 def test_a_busy_machine_is_refused_where_quiet_is_required(
@@ -84,6 +96,8 @@ def test_an_unknown_engine(desk: Desk, refused: Callable[[Result, int], str]) ->
         (("--clip", "{folder}/none.mp4"), 3, "There is no video"),
         (("--size", "1280"), 2, "is not of the form"),
         (("--frames", "0"), 2, "--frames"),
+        (("--batches", "1,none"), 2, "no list of batch sizes"),
+        (("--batches", "65"), 2, "no list of batch sizes"),
     ],
 )
 def test_what_could_not_be_read_or_written_is_refused_before_the_work(

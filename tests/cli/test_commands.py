@@ -18,7 +18,10 @@ from vidrestore.cli.values import RECTANGLE, SIZE, TIME
 HEAVY = ("torch", "av", "cv2", "numpy", "timm", "segmentation_models_pytorch")
 
 
-@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS), ["engines", "show"]])
+GROUPED = (["engines", "show"], ["engines", "build"], ["engines", "cache", "list"])
+
+
+@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS), *GROUPED])
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = f"""
 import sys

@@ -243,7 +243,7 @@ def test_out_of_memory(desk: Desk, refused: Refused) -> None:
         "resource.setrlimit(resource.RLIMIT_AS, (used + 300_000_000,) * 2)"
     )
     told = refused(limited(limit, "run", large, "-o", desk.output, "--engine", "identity", "--config", config), 5)
-    assert "memory" in told and "batch_size" in told
+    assert "memory" in told and "--batch-size" in told
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

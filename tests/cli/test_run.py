@@ -146,6 +146,15 @@ def test_start_and_duration(desk: Desk) -> None:
     assert len(stamps(desk.output)) == 6
 
 
+def test_how_many_frames_at_once_is_the_users_to_say(desk: Desk) -> None:
+    plan = desk.folder / "plan.json"
+    assert desk.restore("--dry-run", "--device", "cpu", "--batch-size", "2", "--json", plan).exit_code == 0
+    told = json.loads(plan.read_text())["plan"]
+    assert told["batch_size"] == told["settings"]["batch_size"] == 2 and told["batch"] is None
+    refused = desk.restore("--batch-size", "65")
+    assert refused.exit_code == 2 and "1<=x<=64" in refused.stderr
+
+
 def test_dry_run_says_it_and_writes_nothing(desk: Desk) -> None:
     plan = desk.folder / "plan.json"
     result = desk.restore("--dry-run", "--json", plan)

@@ -1,4 +1,4 @@
-"""What every runtime keeps to."""
+"""What every runtime of networks keeps to, and every one there is about devices. Those of graphs: test_sessions.py."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from vidrestore.errors import RuntimeUnavailableError
 from vidrestore.models import build
 from vidrestore.models.pixel_maps import apply_maps
-from vidrestore.runtimes import RUNTIMES, pick_device, runtime_class
-from vidrestore.runtimes.base import Runtime
+from vidrestore.runtimes import RUNTIMES, pick_device, pick_runtime, runtime_class
+from vidrestore.runtimes.base import Executor, GraphRuntime, Runtime
 
 NETWORKS = {
     "identity": {},
@@ -20,9 +20,24 @@ NETWORKS = {
 }
 
 
-@pytest.fixture(params=sorted(RUNTIMES))
+OF_NETWORKS = sorted(name for name in RUNTIMES if issubclass(runtime_class(name), Runtime))
+
+
+@pytest.fixture(params=OF_NETWORKS)
 def runtime(request: pytest.FixtureRequest) -> type[Runtime]:
+    cls = runtime_class(request.param)
+    assert issubclass(cls, Runtime)
+    return cls
+
+
+@pytest.fixture(params=sorted(RUNTIMES))
+def executor(request: pytest.FixtureRequest) -> type[Executor]:
     return runtime_class(request.param)
+
+
+def test_each_executes_what_it_says(executor: type[Executor]) -> None:
+    assert issubclass(executor, GraphRuntime if executor.executes == "chains" else Runtime)
+    assert RUNTIMES[executor.name][1] == executor.__name__
 
 
 @pytest.mark.parametrize("architecture", sorted(NETWORKS))
@@ -55,11 +70,14 @@ def test_predictions_by_themselves(runtime: type[Runtime]) -> None:
     assert torch.allclose(base + network.unpack(residual), enlarging.run(picture), atol=1e-4)
 
 
-def test_a_device_that_is_not_there_is_refused_with_the_reason(runtime: type[Runtime]) -> None:
+def test_a_device_that_is_not_there_is_refused_with_the_reason(executor: type[Executor]) -> None:
+    assert executor.availability("abacus")
+    with pytest.raises(RuntimeUnavailableError, match=f"The {executor.name} runtime cannot use the device 'abacus': it "):
+        Executor.__init__(object.__new__(executor), "abacus")
+
+
+def test_networks_run_on_the_cpu_everywhere(runtime: type[Runtime]) -> None:
     assert runtime.availability("cpu") is None
-    assert runtime.availability("abacus")
-    with pytest.raises(RuntimeUnavailableError, match="abacus"):
-        runtime(build("identity", {}), "abacus")
 
 
 def test_unknown_runtime() -> None:
@@ -74,3 +92,37 @@ def test_asking_for_cuda_never_falls_back() -> None:
         assert pick_device("auto") == "cpu"
         with pytest.raises(RuntimeUnavailableError, match="torch sees no CUDA device"):
             pick_device("cuda")
+
+
+def test_which_runtime_and_where() -> None:
+    assert pick_runtime("auto", "cpu") == ("torch", None)
+    assert pick_device("auto", "onnx") == "cpu"
+    assert pick_runtime("onnx", "cpu").name == "onnx"
+    with pytest.raises(RuntimeUnavailableError, match="The onnx runtime cannot use the device 'cuda': it runs on the cpu alone"):
+        pick_runtime("onnx", "cuda")
+    with pytest.raises(RuntimeUnavailableError, match="The tensorrt runtime cannot use the device 'cpu': it runs on cuda alone"):
+        pick_runtime("tensorrt", "cpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeUnavailableError, match="torch sees no CUDA device"):
+            pick_device("auto", "tensorrt")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_gpu_gets_tensorrt_where_that_knows_it() -> None:
+    reason = runtime_class("tensorrt").availability("cuda")
+    choice = pick_runtime("auto", "cuda")
+    assert choice == (("tensorrt", None) if reason is None else ("torch", f"not TensorRT: {reason}"))
+
+
+def test_a_gpu_that_tensorrt_does_not_know_gets_torch_and_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vidrestore.runtimes.tensorrt import product, session
+
+    if product.availability("tensorrt_rtx") is not None:
+        pytest.skip(f"TensorRT-RTX: {product.availability('tensorrt_rtx')}")
+    for module in (product, session):
+        monkeypatch.setattr(module, "present_gpu", lambda device="cuda": product.Gpu("a GPU", "SM90"))
+    name, why = pick_runtime("auto", "cuda")
+    assert name == "torch" and why is not None and "does not compile for SM90" in why
+    for module in (product, session):
+        monkeypatch.setattr(module, "present_gpu", lambda device="cuda": product.Gpu("a GPU", "SM89"))
+    assert pick_runtime("auto", "cuda") == ("tensorrt", None)

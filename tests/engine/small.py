@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import save
 
 from vidrestore.engine.card import Card, Origin
+from vidrestore.engine.catalog import Catalog
 from vidrestore.models import build
 from vidrestore.training.export import write_card
 
-__all__ = ["ORIGIN", "RDN", "batch_of_noise", "make_baseline", "make_engine"]
+__all__ = ["ORIGIN", "RDN", "batch_of_noise", "make_baseline", "make_engine", "make_kinds"]
 
 ORIGIN = Origin(
     command="none", commit="none", seed=0, steps=1, seconds=0.0, device="cpu", data="none", data_files=1, data_sha256="0" * 64
@@ -41,6 +42,23 @@ def make_engine(engines: Path, engine_id: str, **fields: Any) -> Card:
     card = make_baseline(engines, engine_id, "rdn", **given)
     (engines / engine_id / "weights.safetensors").write_bytes(weights)
     return card
+
+
+def make_kinds(engines: Path) -> Catalog:
+    """Write an engine of each kind: `wipe`, `clean` and `shade` say maps, `twice` and `large` enlarge, `plain` does nothing.
+
+    Only `large` has weights of its own; those of the others are made up when they are loaded.
+    """
+    small = {"widths": [4, 8], "thumbnail_size": 32}
+    make_baseline(engines, "wipe", "fast-flare", task="flare", hyperparameters=small, tile_halo=4)
+    make_baseline(engines, "clean", "fast-translator", task="day", hyperparameters=small, tile_halo=4)
+    shade = {"base": 4, "blocks": 1, "thumbnail_size": 64}
+    make_baseline(engines, "shade", "cyclegan-affine", task="day", hyperparameters=shade, tile_halo=4)
+    twice = {"channels": 8, "layers": 1, "scale": 2, "fold": 1}
+    make_baseline(engines, "twice", "plain", task="sr", hyperparameters=twice, scale=2, tile_halo=16)
+    make_engine(engines, "large")
+    make_baseline(engines, "plain")
+    return Catalog(engines)
 
 
 def batch_of_noise(height: int, width: int, count: int = 1, dtype: torch.dtype = torch.uint8) -> torch.Tensor:

@@ -14,10 +14,11 @@ import torch
 from tests.engine.small import batch_of_noise, make_baseline, make_engine
 from vidrestore.config import Rectangle
 from vidrestore.engine.catalog import Catalog
+from vidrestore.engine.device_passes import FloatMapPass
 from vidrestore.engine.fused import FusedEngine
-from vidrestore.engine.passes import MapPass, NetworkPass, Pass, Step, merge_maps, plan_passes
+from vidrestore.engine.passes import Clock, MapPass, NetworkPass, Pass, Step, merge_maps, plan_passes
 from vidrestore.engine.processing import from_frames, make_thumbnail, restore_picture
-from vidrestore.models.pixel_maps import MapNetwork, PixelMaps
+from vidrestore.models.pixel_maps import MapNetwork, PixelMaps, apply_maps
 from vidrestore.runtimes.fake import FakeRuntime
 from vidrestore.runtimes.torch import TorchRuntime
 
@@ -36,7 +37,7 @@ def fused(*ids: str, catalog: Catalog = SHIPPED, **options: Any) -> FusedEngine:
 
 
 def passes(engine: FusedEngine) -> list[Pass]:
-    return engine._passes
+    return list(engine._work.passes)
 
 
 @pytest.mark.parametrize("engine_id", MAPPED)
@@ -101,7 +102,7 @@ def test_neighbours_share_a_pass(catalog: Catalog) -> None:
 def test_a_runtime_that_gives_no_maps_runs_the_whole_network(catalog: Catalog) -> None:
     card = catalog.card("shade")
     network = catalog.load(card)
-    planned = plan_passes([Step(card, network, FakeRuntime(network))], "cpu", 64)
+    planned = plan_passes([Step(card, network, FakeRuntime(network))], 64)
     assert [type(step) for step in planned] == [NetworkPass]
     frames = batch_of_noise(20, 30)
     engine = fused("wipe", "shade", catalog=catalog, runtime="fake")
@@ -126,25 +127,17 @@ def test_flare_then_colour_is_one_layer_and_no_other_order_is() -> None:
 )
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
 def test_integers_and_floats_agree(catalog: Catalog, ids: tuple[str, ...], dtype: torch.dtype) -> None:
-    """The kernels' way and a GPU's way through the same networks, for any order of them."""
+    """The kernels' way and torch's over floats, through the same networks, for any order of them."""
     frames = batch_of_noise(37, 53, dtype=dtype)
     engine = fused(*ids, catalog=catalog)
     (whole,) = passes(engine)
     assert isinstance(whole, MapPass)
-    floats = MapPass(whole.steps, 1280, on_integers=False).apply(from_frames(frames), engine._clock)
+    picture = from_frames(frames)
+    with torch.inference_mode():
+        for maps in FloatMapPass(whole.steps, 1280, "").look(frames.permute(0, 2, 3, 1).contiguous())[0]:
+            picture = apply_maps(picture, maps)
     peak = 255 if dtype == torch.uint8 else 65535
-    assert isinstance(floats, torch.Tensor)
-    assert (engine.restore(frames).float() - floats.clamp(0, 1) * peak).abs().max() <= 0.5 + 0.1 * peak / 255
-
-
-def test_floats_in_tiles_leave_no_seam(catalog: Catalog) -> None:
-    engine = fused("wipe", "clean", catalog=catalog)
-    (whole,) = passes(engine)
-    assert isinstance(whole, MapPass)
-    picture = from_frames(batch_of_noise(70, 90))
-    one, tiled = (MapPass(whole.steps, size, on_integers=False).apply(picture, engine._clock) for size in (1280, 32))
-    assert isinstance(one, torch.Tensor) and isinstance(tiled, torch.Tensor)
-    assert (one - tiled).abs().max() < 0.5 / 255
+    assert (engine.restore(frames).float() - picture.clamp(0, 1) * peak).abs().max() <= 0.5 + 0.1 * peak / 255
 
 
 @pytest.mark.parametrize("ids", [("wipe", "shade"), ("shade", "wipe"), ("wipe", "large", "shade")])
@@ -212,8 +205,7 @@ def test_the_second_network_sees_what_the_first_one_leaves(catalog: Catalog) -> 
         network = catalog.load(card)
         steps.append(Step(card, network, Watching(network, "cpu", "fp32")))
     frames = torch.full((1, 3, 40, 40), 200, dtype=torch.uint8)
-    engine = fused("wipe", catalog=catalog)
-    MapPass(steps, 64, on_integers=True).apply(frames[0].permute(1, 2, 0).numpy(), engine._clock)
+    MapPass(steps).apply(frames[0].permute(1, 2, 0).numpy(), Clock())
     thumbnail = make_thumbnail(from_frames(frames), 32)
     assert thumbnail is not None and torch.allclose(seen[0], thumbnail, atol=1e-5)
     assert seen[1].shape[1] == 4 and (seen[1][:, :3] < seen[0] - 0.05).all()
@@ -241,7 +233,7 @@ def test_enlarging_integers_and_floats_agree(enlarging: Catalog, name: str, dtyp
         engine = fused(name, catalog=enlarging, precision=precision)
         assert kinds(engine) == [("EnlargePass", 1)]
         (step,) = engine._steps
-        floats = torch.cat([NetworkPass(step, 1280).apply(from_frames(frame[None]), engine._clock) for frame in frames])
+        floats = torch.cat([NetworkPass(step, 1280).apply(from_frames(frame[None]), Clock()) for frame in frames])
         peak = 255 if dtype == torch.uint8 else 65535
         assert (engine.restore(frames).float() - floats.clamp(0, 1) * peak).abs().max() <= 0.5 + 0.01 * peak / 255
 

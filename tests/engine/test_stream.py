@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.engine.small import batch_of_noise, make_baseline, make_engine
+from tests.engine.small import batch_of_noise, make_kinds
 from vidrestore.config import Rectangle
+from vidrestore.device import HostSeat
 from vidrestore.engine.catalog import Catalog
+from vidrestore.engine.device_passes import FloatMapPass
 from vidrestore.engine.fused import FusedEngine
-from vidrestore.engine.passes import MapPass, Observed, plan_passes
+from vidrestore.engine.on_host import HostWork
+from vidrestore.engine.passes import MapPass, Observed
 from vidrestore.models.pixel_maps import PixelMaps
 from vidrestore.types import Batch, Frame
 
@@ -45,19 +48,7 @@ class Doubled(AsTheyAre):
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    folder = tmp_path_factory.mktemp("engines")
-    small = {"widths": [4, 8], "thumbnail_size": 32}
-    for name, architecture, task, hyperparameters in (
-        ("wipe", "fast-flare", "flare", small),
-        ("clean", "fast-translator", "day", small),
-        ("shade", "cyclegan-affine", "day", {"base": 4, "blocks": 1, "thumbnail_size": 64}),
-        ("twice", "plain", "sr", {"channels": 8, "layers": 1, "scale": 2, "fold": 1}),
-    ):
-        more: dict[str, Any] = {"scale": 2, "tile_halo": 16} if name == "twice" else {"tile_halo": 4}
-        make_baseline(folder, name, architecture, task=task, hyperparameters=hyperparameters, **more)
-    make_engine(folder, "large")
-    make_baseline(folder, "plain")
-    return Catalog(folder)
+    return make_kinds(tmp_path_factory.mktemp("engines"))
 
 
 def fused(catalog: Catalog, *ids: str, **options: Any) -> FusedEngine:
@@ -112,12 +103,17 @@ def test_a_stream_is_what_restore_gives(
 
 @pytest.mark.parametrize("ids", CHAINS)
 @pytest.mark.parametrize("strength", [1.0, 0.5])
-def test_the_way_of_a_gpu_gives_the_same_on_tensors(catalog: Catalog, ids: tuple[str, ...], strength: float) -> None:
-    pictures = batch_of_noise(24, 40, COUNT)
-    engine = fused(catalog, *ids, strength=strength, protect=(Rectangle(x=5, y=7, width=10, height=9),))
-    streamed = [frame.data for frame in on_tensors(engine).stream(batches(pictures, 3), AsTheyAre())]
+def test_the_way_of_a_device_gives_the_same(catalog: Catalog, ids: tuple[str, ...], strength: float) -> None:
+    """Within a tenth of a level of 255. At 16 bits: on a CPU, 8 go from one kernel to the next, and noise makes much of it."""
+    pictures = batch_of_noise(24, 40, COUNT, torch.uint16)
+    options: dict[str, Any] = {"strength": strength, "protect": (Rectangle(x=5, y=7, width=10, height=9),)}
+    streamed = [
+        frame.data for frame in fused(catalog, *ids, seat=HostSeat(), **options).stream(batches(pictures, 3), AsTheyAre())
+    ]
+    engine = fused(catalog, *ids, **options)
     expected = torch.cat([engine.restore(pictures[k : k + 1]) for k in range(COUNT)]).numpy()
-    assert max(int(np.abs(a.astype(int) - b).max()) for a, b in zip(streamed, expected, strict=True)) <= 1
+    assert len(streamed) == COUNT and streamed[0].transpose(1, 2, 0).flags["C_CONTIGUOUS"]
+    assert max(int(np.abs(a.astype(int) - b).max()) for a, b in zip(streamed, expected, strict=True)) <= 25
 
 
 def test_what_the_steadier_says_is_done(catalog: Catalog) -> None:
@@ -139,13 +135,13 @@ def test_only_what_is_wanted_is_carried_out(catalog: Catalog, ids: tuple[str, ..
     pictures = batch_of_noise(24, 40, COUNT)
     engine = fused(catalog, *ids)
     done: list[tuple[int, int]] = []
-    advance = FusedEngine.advance
+    advance = HostWork.advance
 
-    def counted(self: FusedEngine, place: int, held: Any, layers: Any) -> Any:
+    def counted(self: HostWork, place: int, held: Any, layers: Any) -> Any:
         done.append((place, held.frame.index))
         return advance(self, place, held, layers)
 
-    monkeypatch.setattr(FusedEngine, "advance", counted)
+    monkeypatch.setattr(HostWork, "advance", counted)
 
     def distance(frame: Frame) -> int | None:
         return None if frame.index == COUNT - 1 else max(3 - frame.index, frame.index - 4, 0)
@@ -166,7 +162,7 @@ def test_work_is_guarded_by_frame(catalog: Catalog) -> None:
         yield
 
     list(fused(catalog, "wipe").stream(batches(batch_of_noise(24, 40, 3)), AsTheyAre(), guard=guard))
-    assert set(seen) == {0, 1, 2} and len(seen) == 12, "entering, looking, carrying out, leaving"
+    assert set(seen) == {0, 1, 2} and len(seen) == 3 * 7, "carrying out; entering, looking and leaving, and what waits for each"
 
 
 class Blamed(Exception):
@@ -181,18 +177,11 @@ def blaming(frame: Frame) -> Iterator[None]:
         raise Blamed(frame.index) from error
 
 
-def on_tensors(engine: FusedEngine) -> FusedEngine:
-    """The same, made to take a GPU's way on the CPU."""
-    engine.device = "cpu:0"  # torch's own name for it
-    engine._passes = plan_passes(engine._steps, engine.device, engine.tile_size)
-    return engine
-
-
 @pytest.mark.parametrize("size", [1, 4])
 def test_a_failure_while_looking_is_the_frames_own(catalog: Catalog, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     observe, calls = MapPass.observe, 0
 
-    def third(self: MapPass, picture: Any, clock: Any) -> list[Observed]:
+    def third(self: MapPass, picture: Any, clock: Any) -> Observed:
         nonlocal calls
         calls += 1
         if calls == 3:
@@ -209,34 +198,36 @@ def test_a_failure_while_looking_is_the_frames_own(catalog: Catalog, size: int, 
 def test_a_failed_group_is_looked_at_one_by_one(
     catalog: Catalog, culprit: int | None, told: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a GPU; a group that fails only as a whole is its first frame's."""
-    pictures, observe = batch_of_noise(24, 40, COUNT), MapPass.observe
+    """On a device; a group that fails only as a whole is its first frame's."""
+    pictures, look = batch_of_noise(24, 40, COUNT), FloatMapPass.look
 
-    def failing(self: MapPass, picture: Any, clock: Any) -> list[Observed]:
-        first = (picture[:, :, 0, 0] * 255).round().to(torch.uint8)
-        if culprit is None and len(picture) > 1 and torch.equal(first[0], pictures[4, :, 0, 0]):
+    def failing(self: FloatMapPass, frames: torch.Tensor) -> tuple[list[PixelMaps], torch.Tensor]:
+        first = frames[:, 0, 0]
+        if culprit is None and len(frames) > 1 and torch.equal(first[0], pictures[4, :, 0, 0]):
             raise ValueError("too many")
         if culprit is not None and any(torch.equal(one, pictures[culprit, :, 0, 0]) for one in first):
             raise ValueError("no")
-        return observe(self, picture, clock)
+        return look(self, frames)
 
-    monkeypatch.setattr(MapPass, "observe", failing)
+    monkeypatch.setattr(FloatMapPass, "look", failing)
+    engine = fused(catalog, "wipe", seat=HostSeat())
     with pytest.raises(Blamed) as caught:
-        list(on_tensors(fused(catalog, "wipe")).stream(batches(pictures, 4), AsTheyAre(), guard=blaming))
+        list(engine.stream(batches(pictures, 4), AsTheyAre(), guard=blaming))
     assert caught.value.args == (told,)
 
 
 def test_every_look_has_the_shape_of_a_batch(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a GPU: the padding of the last batch is looked at, and goes no further."""
-    shapes, observe = [], MapPass.observe
+    """On a device: the padding of the last batch is looked at, and goes no further."""
+    shapes, look = [], FloatMapPass.look
 
-    def watched(self: MapPass, picture: Any, clock: Any) -> list[Observed]:
-        shapes.append(tuple(picture.shape))
-        return observe(self, picture, clock)
+    def watched(self: FloatMapPass, frames: torch.Tensor) -> tuple[list[PixelMaps], torch.Tensor]:
+        shapes.append(tuple(frames.shape))
+        return look(self, frames)
 
-    monkeypatch.setattr(MapPass, "observe", watched)
-    out = list(on_tensors(fused(catalog, "wipe", "shade")).stream(batches(batch_of_noise(24, 40, COUNT), 3), AsTheyAre()))
-    assert shapes == [(3, 3, 24, 40)] * 3
+    monkeypatch.setattr(FloatMapPass, "look", watched)
+    engine = fused(catalog, "wipe", "shade", seat=HostSeat())
+    out = list(engine.stream(batches(batch_of_noise(24, 40, COUNT), 3), AsTheyAre()))
+    assert shapes == [(3, 24, 40, 3)] * 3
     assert [frame.index for frame in out] == list(range(COUNT))
 
 

@@ -191,7 +191,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     """A read-only installation: numba keeps what it compiled in the user's cache, or nowhere."""
     package = tmp_path / "vidrestore"
     (package / "kernels").mkdir(parents=True)
-    for name in ("__init__.py", "thumbnail.py"):
+    for name in ("__init__.py", "sampling.py", "thumbnail.py"):
         shutil.copy(Path(kernel.__file__).parent / name, package / "kernels" / name)
     (package / "__init__.py").touch()
     code = (

@@ -13,6 +13,7 @@ import pytest
 from vidrestore.kernels.yuv import reducing_taps, upsampling_taps
 from vidrestore.media import convert
 from vidrestore.media.convert import FromRGB, ToRGB
+from vidrestore.media.matrices import is_quick
 from vidrestore.types import ColorSpec, StreamInfo
 
 
@@ -62,8 +63,7 @@ def test_filters_keep_levels_and_places(centred: bool) -> None:
 
 
 def test_other_sizes_and_places_go_the_general_way() -> None:
-    assert convert._is_quick("yuv420p", 64, 48, ColorSpec())
-    assert not convert._is_quick("yuv420p", 16, 16, ColorSpec())
-    assert not convert._is_quick("yuv420p", 63, 48, ColorSpec())
-    assert not convert._is_quick("yuv420p", 64, 48, ColorSpec(chroma_location="bottomleft"))
-    assert not convert._is_quick("yuv422p", 64, 48, ColorSpec())
+    assert is_quick(64, 48, ColorSpec())
+    assert not is_quick(16, 16, ColorSpec())
+    assert not is_quick(63, 48, ColorSpec())
+    assert not is_quick(64, 48, ColorSpec(chroma_location="bottomleft"))

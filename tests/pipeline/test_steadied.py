@@ -14,6 +14,7 @@ from tests.temporal.shots import noisy, texture
 from vidrestore.config import RunConfig
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.fused import FusedEngine
+from vidrestore.engine.on_host import HostWork
 from vidrestore.engine.passes import MapPass
 from vidrestore.errors import FrameFailedError, InterruptedJob, OutOfMemoryError
 from vidrestore.media.input.decode import VideoDecoder
@@ -167,14 +168,14 @@ def test_a_static_shot_with_noise_gets_calm(tier: str) -> None:
 
 
 def test_a_failure_names_its_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    advance = FusedEngine.advance
+    advance = HostWork.advance
 
-    def failing(self: FusedEngine, place: int, held, layers):  # type: ignore[no-untyped-def]
+    def failing(self: HostWork, place: int, held, layers):  # type: ignore[no-untyped-def]
         if held.frame.index == 3:
             raise ValueError("no")
         return advance(self, place, held, layers)
 
-    monkeypatch.setattr(FusedEngine, "advance", failing)
+    monkeypatch.setattr(HostWork, "advance", failing)
     with pytest.raises(FrameFailedError, match=r"frame 3 .*ValueError: no"):
         through(settings(), [texture(48, 64)] * 6)
 

@@ -51,6 +51,20 @@ def test_a_residual_is_added_in_fp32() -> None:
     assert torch.equal(output, expected)
 
 
+@pytest.mark.parametrize("architecture", ["fast-flare", "fast-translator"])
+def test_on_a_cpu_maps_do_not_depend_on_the_batch(architecture: str) -> None:
+    """Large enough that torch would choose another way for more pictures."""
+    network = build(architecture, {"thumbnail_size": 256})
+    runtime = TorchRuntime(network, "cpu", "fp32")
+    thumbnails = torch.rand(9, 4 if network.wants_grain else 3, 144, 256, generator=torch.Generator().manual_seed(1))
+    together = runtime.maps(thumbnails)
+    for place in range(9):
+        alone = runtime.maps(thumbnails[place : place + 1])
+        for one, other in ((together.flare, alone.flare), (together.affine, alone.affine), (together.noise, alone.noise)):
+            assert (one is None) == (other is None)
+            assert one is None or torch.equal(one[place : place + 1], other)
+
+
 def test_unknown_precision() -> None:
     with pytest.raises(RuntimeUnavailableError, match="no precision 'fp8'"):
         TorchRuntime(build("rdtn", SMALL), "cpu", "fp8")

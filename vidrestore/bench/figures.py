@@ -7,7 +7,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["ChainFigures", "EngineFigures", "Peak", "Report", "Section", "Spread", "StageFigures", "WholeFigures", "overhead"]
+__all__ = [
+    "ChainFigures",
+    "DeviceFigures",
+    "EngineFigures",
+    "Peak",
+    "Report",
+    "Section",
+    "Spread",
+    "StageFigures",
+    "WholeFigures",
+    "overhead",
+]
 
 SCHEMA = 1
 """Of the JSON; rises when a key changes its meaning or goes."""
@@ -82,6 +93,37 @@ class EngineFigures:
     """Wall milliseconds a frame of the engine's own parts (`network`, `kernel` ...), where it can tell them apart."""
     network_gemm_share: float | None = None
     """As `gemm_share`, in the time of the part `network` alone."""
+
+
+@dataclass(frozen=True)
+class DeviceFigures:
+    """Engines on a device, at one batch size: frames that lie there already, and frames that travel there and back."""
+
+    name: str
+    """Ids, joined by ` + ` where several run as one."""
+    engines: tuple[str, ...]
+    description: str
+    """The engines, their runtime, device and precision in words."""
+    precision: str
+    device: str
+    batch_size: int
+    width: int
+    height: int
+    """Of the frames that go in, pixels."""
+    resident: Spread
+    """Frames a second where they lie on the device, and the result stays there; by the events of the stream that computes."""
+    resident_clock_fps: float
+    """The same from the first frame to the last, by the host's clock: where it is lower, the host was in the way."""
+    host_to_host: Spread
+    """Frames a second from page-locked memory of the host and back into it, while others are computed on and travel."""
+    gflop_per_frame: float | None
+    """As in EngineFigures."""
+    gflops: float | None
+    """1e9 operations a second, at the median speed of resident frames."""
+    gemm_share: float | None
+    """`gflops` / the peak of the same number format on the same device in the same run."""
+    peak_mib: float | None
+    """The most of the device's memory that was held meanwhile, engines included; None: on the host."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +205,9 @@ class Report:
     peaks: tuple[Peak, ...]
     engines: tuple[EngineFigures, ...]
     chains: tuple[ChainFigures, ...]
+    devices: tuple[DeviceFigures, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """What could not be measured, and why, in sentences."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

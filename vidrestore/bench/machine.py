@@ -29,22 +29,26 @@ LOOK_SECONDS = 2.0
 SHORTEST_SECONDS = 0.5
 """Processor time is counted in ticks of 10 ms: a shorter section says nothing about others."""
 PACKAGES = ("torch", "numpy", "numba", "openvino", "av", "opencv-python-headless")
+GPU_PACKAGES = ("triton", "tensorrt-rtx-cu13-libs", "tensorrt", "pycuda", "nvidia-cudnn-cu13")
+"""What figures of a GPU depend on besides."""
 
 
 def about_machine() -> dict[str, Any]:
     """Processor, GPU, cores, memory, versions, commit and date."""
     import torch
 
+    on_gpu = torch.cuda.is_available()
+    versions = {name: version for name in (*PACKAGES, *(GPU_PACKAGES if on_gpu else ())) if (version := _version(name))}
     return {
         "processor": processor_name(),
         "cores": available_cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name() if on_gpu else None,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "vidrestore": vidrestore.__version__,
         "commit": commit(),
-        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "versions": versions | ({"cuda": torch.version.cuda} if on_gpu else {}),
         "date": date.today().isoformat(),
     }
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vidrestore.bench.clip import ClipShelf
-from vidrestore.bench.engines import measure_engine, with_shares
-from vidrestore.bench.figures import ChainFigures, EngineFigures, Report
+from vidrestore.bench.engines import count_engine_flop, measure_engine, with_shares
+from vidrestore.bench.figures import ChainFigures, DeviceFigures, EngineFigures, Report
 from vidrestore.bench.machine import Watch, about_machine
+from vidrestore.bench.on_device import BATCHES, RUNS, SECONDS, DeviceBench, with_share
 from vidrestore.bench.stages import Bench, frames_that_fit, read_batches
-from vidrestore.bench.timing import GEMM_SECONDS, GEMM_SIZES, gemm_peak, gemm_rate
+from vidrestore.bench.timing import GEMM_SECONDS, gemm_peak, gemm_rate, gemm_sizes
 from vidrestore.bench.whole import measure_whole, run_once, with_overhead
 from vidrestore.config import RunConfig, settle
+from vidrestore.device import open_seat
 from vidrestore.engine.catalog import Catalog
-from vidrestore.errors import RuntimeFailure
+from vidrestore.engine.fused import FusedEngine
+from vidrestore.errors import OutOfMemoryError, RuntimeFailure
 from vidrestore.pipeline.engines import EngineShelf
 from vidrestore.pipeline.machine import available_cores, load_average
 from vidrestore.pipeline.prepare import Prepared, prepare
@@ -63,10 +66,18 @@ class Plan:
     """Keys of RunConfig that differ from `vidrestore run`'s defaults: tier, device, threads, batch_size ..."""
     engines_dir: Path | None = None
     workers: int = 0
-    gemm_sizes: tuple[int, ...] = GEMM_SIZES
+    gemm_sizes: tuple[int, ...] | None = None
+    """None: those of the device."""
     gemm_seconds: float = GEMM_SECONDS
     stages: bool = True
     """False: whole runs only, without each stage alone."""
+    batches: tuple[int, ...] | None = None
+    """Batch sizes at which the chains of `alone` are measured on a device (see bench.on_device); None: on a GPU 1, 4 and 8, on
+    the CPU none."""
+    runs: int = RUNS
+    """Batches of each such measurement, at most."""
+    run_seconds: float = SECONDS
+    """What each of them may take."""
 
     def config(self, engines: Sequence[str]) -> RunConfig:
         """The settings of a chain.
@@ -118,7 +129,13 @@ class Session:
         self._catalog = Catalog.find(plan.engines_dir)
         self._peaks: dict[tuple[str, str], tuple[float, int]] = {}
         self._engine_ms: dict[tuple[str, ...], float] = {}
-        device = pick_device((plan.settings or {}).get("device", "auto"))
+        self._devices: list[DeviceFigures] = []
+        self._left_out: list[str] = []
+        self._seat: dict[str, str | int] | None = None
+        settings = plan.settings or {}
+        device = pick_device(settings.get("device", "auto"), settings.get("runtime", "auto"))
+        self._batches = plan.batches if plan.batches is not None else BATCHES if device.startswith("cuda") else ()
+        self._gemm_sizes = plan.gemm_sizes or gemm_sizes(device)
         for chain in {*plan.alone, *plan.whole}:
             config = plan.config(chain).model_copy(update={"device": device})
             for name in chain:
@@ -128,7 +145,7 @@ class Session:
     def pieces(self) -> int:
         """How many pieces of work `tell` will be called for, at most."""
         whole = self.plan.repeats + (5 if self.plan.stages else 0) + 1
-        return 5 + len(self.plan.alone) + len(self.plan.whole) * whole
+        return 5 + len(self.plan.alone) * (1 + len(self._batches)) + len(self.plan.whole) * whole
 
     def run(self, require_quiet: bool = False) -> Report:
         """Measure everything.
@@ -155,15 +172,17 @@ class Session:
         peaks = []
         for (precision, device), before in self._peaks.items():
             with self._around(f"matrix product in {precision}, after"):
-                peaks.append(gemm_peak(precision, before, device, self.plan.gemm_sizes, self.plan.gemm_seconds))
+                peaks.append(gemm_peak(precision, before, device, self._gemm_sizes, self.plan.gemm_seconds))
         return Report(
-            machine=machine | {"load_after": load_average()},
+            machine=machine | {"load_after": load_average()} | ({} if self._seat is None else {"seat": self._seat}),
             settings=self._settings(clips),
             busy=self.watch.busy(),
             sections=tuple(self.watch.sections),
             peaks=tuple(peaks),
             engines=tuple(with_shares(figures, peaks) for figures in engines),
             chains=tuple(chains),
+            devices=tuple(with_share(figures, peaks) for figures in self._devices),
+            left_out=tuple(self._left_out),
         )
 
     @contextmanager
@@ -179,7 +198,7 @@ class Session:
             "clip": None if plan.clip is None else plan.clip.name,
             "frames": plan.frames,
             "repeats": plan.repeats,
-            "gemm_sizes": list(plan.gemm_sizes),
+            "gemm_sizes": list(self._gemm_sizes),
             "run": plan.config(DEFAULT_CHAIN).model_dump(mode="json", exclude={"engines"}),
         }
 
@@ -202,7 +221,7 @@ class Session:
             kind = (job.engine.precision, str(job.engine.device))
             if kind not in self._peaks and any(card.task != BASELINE for card in job.engine.cards):
                 with self._around(f"matrix product in {kind[0]}, before"):
-                    rate = gemm_rate(*kind, self.plan.gemm_sizes, self.plan.gemm_seconds)
+                    rate = gemm_rate(*kind, self._gemm_sizes, self.plan.gemm_seconds)
                 if rate is not None:
                     self._peaks[kind] = rate
             batches = read_batches(job, ENGINE_FRAMES)
@@ -210,9 +229,32 @@ class Session:
             with self._around(f"{name} alone"):
                 figures = measure_engine(job.engine, self._catalog, job.media.video, whole, job.config, self.plan.repeats)
             self._engine_ms[chain] = 1e3 / figures.fps.median
+            if self._batches:
+                self._on_device(name, job)
             return figures
         finally:
             shelf.close()
+
+    def _on_device(self, name: str, job: Prepared) -> None:
+        """The engines of a job at each batch size; on the CPU in a seat that is taken for this."""
+        with ExitStack() as held:
+            engine = job.engine
+            if engine.seat is None:
+                seat, config = held.enter_context(open_seat(job.config.device)), job.config
+                engine = FusedEngine(
+                    engine.cards, self._catalog, config.device, config.strength, config.protect, config.tile_size, seat=seat
+                )
+                held.callback(engine.close)
+            frames = [frame for batch in read_batches(job, ENGINE_FRAMES) for frame in batch.frames]
+            bench = DeviceBench(engine, job.media.video, frames, self.plan.repeats, self.plan.runs, self.plan.run_seconds)
+            self._seat = bench.describe()
+            flop = count_engine_flop(engine.cards, self._catalog, job.media.video.width, job.media.video.height)
+            for size in self._batches:
+                with self._around(f"{name} on {bench.device}, batches of {size}"):
+                    try:
+                        self._devices.append(bench.measure(size, flop))
+                    except OutOfMemoryError as error:
+                        self._left_out.append(f"{name}, batches of {size}: {error.message}")
 
     def _frames(self, chain: tuple[str, ...], job: Prepared) -> int:
         """How many frames a run of a chain has, where nobody says: as many as take about ten seconds."""

@@ -17,8 +17,8 @@ from vidrestore.buffer import RingBuffer
 from vidrestore.errors import EmptyVideoError
 from vidrestore.media.output.join import join, segment_origin
 from vidrestore.media.output.segment_encoder import SegmentEncoder
+from vidrestore.pipeline.decoding import decode_options, sample_type
 from vidrestore.pipeline.prepare import Prepared
-from vidrestore.pipeline.segment_runner import decode_options, sample_type
 from vidrestore.pipeline.stages import EngineStage, Stage
 from vidrestore.types import Batch, Frame
 

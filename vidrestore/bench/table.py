@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vidrestore.bench.figures import ChainFigures, EngineFigures, Report, Spread, StageFigures
+from vidrestore.bench.figures import ChainFigures, DeviceFigures, EngineFigures, Report, Spread, StageFigures
 
 __all__ = ["columns", "machine_lines", "report_text"]
 
@@ -28,6 +28,8 @@ def report_text(report: Report) -> str:
     parts = ["\n".join(machine_lines(report))]
     if report.engines:
         parts.append(_engines(report.engines, _size(report)))
+    if report.devices or report.left_out:
+        parts.append(_devices(report.devices, report.left_out))
     parts += [_chain(chain) for chain in report.chains]
     if report.busy:
         parts.append(BUSY)
@@ -50,6 +52,9 @@ def machine_lines(report: Report) -> list[str]:
         lines += [BUSY, *(f"  {reason}" for reason in report.busy)]
     else:
         lines.append("quiet: nobody else used this machine")
+    if "seat" in machine:
+        told = {key: value for key, value in machine["seat"].items() if key not in ("why", "memory")}
+        lines.append(", ".join(f"{key} {value}" for key, value in told.items()))
     for peak in report.peaks:
         after = "" if peak.after_gflops is None else f", {peak.after_gflops:.0f} after"
         lines.append(
@@ -86,6 +91,27 @@ def _engines(engines: Sequence[EngineFigures], size: str) -> str:
     first = engines[0]
     title = f"Engines alone, {size}, batch {first.batch_size}, {first.device}; a frame; median of {first.fps.repeats}"
     return f"{title}\n{columns(header, rows)}"
+
+
+def _devices(devices: Sequence[DeviceFigures], left_out: Sequence[str]) -> str:
+    """Engines on a device, by batch size."""
+    parts = []
+    if devices:
+        header = ["engine", "batch", "resident fps", "lowest..highest", "of", "host to host fps", "lowest..highest"]
+        header += ["GFLOP/s", "of GEMM", "format", "MiB"]
+        rows = []
+        for d in devices:
+            row = [d.name, str(d.batch_size), f"{d.resident.median:.2f}", _between(d.resident), str(d.resident.repeats)]
+            row += [f"{d.host_to_host.median:.2f}", _between(d.host_to_host), "-" if d.gflops is None else f"{d.gflops:.1f}"]
+            row += ["-" if d.gemm_share is None else f"{100 * d.gemm_share:.0f} %", d.precision]
+            row.append("-" if d.peak_mib is None else f"{d.peak_mib:.0f}")
+            rows.append(row)
+        first = devices[0]
+        title = (
+            f"On {first.device}, {first.width}x{first.height}: frames that lie there, and from the host's memory and back into it"
+        )
+        parts.append(f"{title}\n{columns(header, rows)}")
+    return "\n".join([*parts, *(f"not measured: {words}" for words in left_out)])
 
 
 def _chain(chain: ChainFigures) -> str:

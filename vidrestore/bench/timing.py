@@ -12,9 +12,24 @@ import torch
 from vidrestore.bench.figures import Peak, Spread
 from vidrestore.pipeline.machine import available_cores
 
-__all__ = ["GEMM_SIZES", "Timed", "calibrated", "count_flop", "gemm_peak", "gemm_rate", "once", "repeated", "synchronise"]
+__all__ = [
+    "GEMM_SIZES",
+    "Timed",
+    "calibrated",
+    "count_flop",
+    "gemm_peak",
+    "gemm_rate",
+    "gemm_sizes",
+    "once",
+    "repeated",
+    "synchronise",
+]
 
 GEMM_SIZES = (1024, 2048, 4096)
+GPU_GEMM_SIZES = (4096, 8192)
+"""A GPU is not filled by less."""
+GPU_PRODUCTS = 10
+"""In a row between two looks at the clock on a GPU, where waiting for the end takes a part of a product's time."""
 GEMM_SECONDS = 0.6
 """Spent on each size."""
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -71,28 +86,39 @@ def count_flop(work: Callable[[], Any]) -> int:
     return int(counter.get_total_flops())
 
 
+def gemm_sizes(device: str) -> tuple[int, ...]:
+    """Rows and columns of the matrix products that are tried on a device."""
+    return GPU_GEMM_SIZES if device.startswith("cuda") else GEMM_SIZES
+
+
 def gemm_rate(
     precision: str, device: str, sizes: Sequence[int] = GEMM_SIZES, seconds: float = GEMM_SECONDS
 ) -> tuple[float, int] | None:
     """(1e9 operations a second, size) of the fastest plain square matrix product; None for a format torch has not.
 
     On all cores, however many threads torch has just now. Every size is tried for `seconds`, at least three times after one
-    that does not count; the best single product counts: a peak is what the machine can reach.
+    that does not count; the best single product counts (on a GPU the best ten in a row): a peak is what the machine can reach.
     """
     if precision not in _DTYPES:
         return None
     rates = []
+    in_a_row = GPU_PRODUCTS if device.startswith("cuda") else 1
     before = torch.get_num_threads()
     torch.set_num_threads(available_cores())  # whatever an engine that ran before has left: a peak is the machine's
     for size in sizes:
         generator = torch.Generator().manual_seed(size)
         left, right = (torch.randn(size, size, generator=generator).to(device, _DTYPES[precision]) for _ in range(2))
-        best = once(lambda a=left, b=right: a @ b, device).wall  # type: ignore[misc]
+
+        def products(a: torch.Tensor = left, b: torch.Tensor = right) -> None:
+            for _ in range(in_a_row):
+                a @ b
+
+        best = once(products, device).wall
         spent, runs = 0.0, 0
         while runs < 3 or spent < seconds:
-            taken = once(lambda a=left, b=right: a @ b, device).wall  # type: ignore[misc]
+            taken = once(products, device).wall
             best, spent, runs = min(best, taken), spent + taken, runs + 1
-        rates.append((2 * size**3 / best / 1e9, size))
+        rates.append((2 * size**3 * in_a_row / best / 1e9, size))
     torch.set_num_threads(before)
     return max(rates)
 

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from vidrestore.cli.reports import check_json_target, write_json
-from vidrestore.cli.values import SIZE
+from vidrestore.cli.values import BATCH_SIZES, MOST_AT_ONCE, SIZE
+from vidrestore.config import RuntimeName
 from vidrestore.errors import SameFileError, SourceMissingError, UsageError
 
 DEFAULT_SIZE = (1280, 720)
@@ -34,8 +35,17 @@ DEFAULT_SIZE = (1280, 720)
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Measurements of each thing.")
 @click.option("--clip", type=click.Path(path_type=Path), metavar="FILE", help="A video.  [default: the example drive, looped]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to run.")
+@click.option(
+    "--runtime", type=click.Choice(get_args(RuntimeName)), default="auto", show_default=True, help="What executes the engines."
+)
 @click.option("--threads", type=click.IntRange(min=0), help="Torch threads.  [default: as `vidrestore run`]")
-@click.option("--batch", type=click.IntRange(min=1, max=64), help="Frames at once.  [default: as `vidrestore run`]")
+@click.option("--batch", type=click.IntRange(min=1, max=MOST_AT_ONCE), help="Frames at once.  [default: as `vidrestore run`]")
+@click.option(
+    "--batches",
+    type=BATCH_SIZES,
+    metavar="N,N",
+    help="Batch sizes for frames that lie on the device, and that travel there and back.  [default: on a GPU 1,4,8, else none]",
+)
 @click.option("--engines-only", is_flag=True, help="No stages, no runs from file to file.")
 @click.option("--require-quiet", is_flag=True, help="End with an error, before measuring, where others use the machine.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the figures as JSON; - is stdout.")
@@ -64,8 +74,9 @@ def command(names: tuple[str, ...], json_file: str | None, plot_file: Path | Non
         size=size,
         frames=options["frames"],
         repeats=options["repeats"],
-        settings={"tier": options["tier"], "device": options["device"], **given},
+        settings={**{name: options[name] for name in ("tier", "device", "runtime")}, **given},
         engines_dir=options["engines_dir"],
+        batches=options["batches"],
     )
     with progress() as (tell, total):
         session = Session(plan, tell)

@@ -1,4 +1,4 @@
-"""`vidrestore engines`: what there is to restore with."""
+"""`vidrestore engines`: what there is to restore with; see engine_plans for what is compiled of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vidrestore.cli.engine_plans import build, plan_cache
 from vidrestore.cli.reports import table, write_json
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ def show(ctx: click.Context, id: str, engines_dir: Path | None, as_json: bool) -
         write_json("-", card.model_dump(mode="json"))
         return
     click.echo(details(card))
+
+
+command.add_command(build)
+command.add_command(plan_cache)
 
 
 def open_catalog(engines_dir: Path | None) -> Catalog:

@@ -8,14 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from vidrestore.pipeline.plan import Plan, Progress
 
-__all__ = ["frames_bar", "progress_bar", "progress_lines", "tell_notice", "tell_stopping"]
+__all__ = ["CompilingBar", "frames_bar", "progress_bar", "progress_lines", "tell_notice", "tell_stopping"]
 
 
 @contextmanager
@@ -47,6 +47,48 @@ def frames_bar(of: str = "frames") -> Iterator[Callable[[int, int | None], None]
                 bar.update(done - bar.n)
 
         yield step
+
+
+class CompilingBar:
+    """How far the compilation of one graph is, and a way to say a sentence beside it; without a terminal only the latter.
+
+    The bar is there once something is compiled, and until `close`.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._shown = sys.stderr.isatty() and not quiet
+        self._bar: Any = None
+
+    def __enter__(self) -> CompilingBar:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+    def progress(self, share: float, doing: str) -> None:
+        """Done of the graph, 0..1, and what is being done."""
+        if not self._shown:
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            form = "{desc:<40.40} {percentage:3.0f}%|{bar}| {elapsed}"
+            self._bar = tqdm(total=1.0, bar_format=form, dynamic_ncols=True, leave=False, file=sys.stderr)
+        with contextlib.suppress(OSError):  # the terminal is gone; the work goes on
+            if share < self._bar.n:  # the next graph
+                self._bar.reset()
+            self._bar.set_description_str(doing, refresh=share == 0)
+            self._bar.update(share - self._bar.n)
+
+    def tell(self, sentence: str) -> None:
+        """Say it, also where nothing else is said: it tells what is waited for."""
+        tell_notice(sentence, [])
+
+    def close(self) -> None:
+        """Take the bar away; what is compiled later is not shown."""
+        if self._bar is not None:
+            self._bar.close()
+        self._shown, self._bar = False, None
 
 
 @contextmanager

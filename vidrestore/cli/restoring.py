@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from vidrestore.cli.values import RECTANGLE, TIME
+from vidrestore.config import RuntimeName
 
 __all__ = ["CHOICES", "restoring_options"]
 
@@ -28,6 +29,16 @@ _OPTIONS = (
     click.option("--preset", metavar="NAME", help="Settings by name: dashcam, cinematic."),
     click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings from a TOML file."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the engines run.  [default: auto]"),
+    click.option(
+        "--decoder", type=click.Choice(["auto", "cpu", "nvdec"]), help="Who decodes IN. nvdec: the engines' GPU.  [default: cpu]"
+    ),
+    click.option("--runtime", type=click.Choice(get_args(RuntimeName)), help="What executes them.  [default: auto]"),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(min=1, max=64),
+        metavar="N",
+        help="Frames an engine gets at once.  [default: 1 on a CPU; on a GPU what pays and finds room]",
+    ),
     click.option("--strength", type=float, metavar="0..1", help="How much of the engines' effect.  [default: 1]"),
     click.option(
         "--protect", type=RECTANGLE, metavar="X,Y,W,H", multiple=True, help="Leave a rectangle as it was; may be given again."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from vidrestore.cli.progress import progress_bar, progress_lines, tell_notice, tell_stopping
+from vidrestore.cli.progress import CompilingBar, progress_bar, progress_lines, tell_notice, tell_stopping
 from vidrestore.cli.reports import check_json_target, typed, write_json
 from vidrestore.cli.restoring import CHOICES, restoring_options
 from vidrestore.cli.values import KEY_VALUE
@@ -38,6 +38,9 @@ FILES_ON_A_CLUSTER = 8
 @restoring_options
 @click.option("--container", metavar="EXT", help="Write this format (mkv, mp4 ...) whatever OUT is called.")
 @click.option("--codec", type=click.Choice(CODECS), help="Video codec of OUT.  [default: h264, or what holds the source]")
+@click.option(
+    "--encoder", type=click.Choice(["auto", "software", "nvenc"]), help="Who encodes. nvenc: an NVIDIA GPU.  [default: software]"
+)
 @click.option("--crf", type=int, help="Quality of OUT: lower is better and larger.")
 @click.option("--bit-depth", type=click.Choice(["auto", "8", "10", "12"]), help="Bits a sample.  [default: the source's]")
 @click.option(
@@ -95,6 +98,7 @@ def run_one(source: str, output: str, config: RunConfig, json_file: str | None, 
     check_json_target(json_file, *videos)
     if page is not None and json_file not in (None, "-") and page.resolve() == Path(str(json_file)).resolve():
         raise click.UsageError(f"{page} cannot be both the report and the JSON file.")
+    from vidrestore.engine.compiled import Telling
     from vidrestore.pipeline.job import Job
 
     if page is not None:
@@ -105,6 +109,7 @@ def run_one(source: str, output: str, config: RunConfig, json_file: str | None, 
     quiet = options["quiet"] or json_file == "-"
     with (
         open_cluster(options) as pool,
+        CompilingBar(quiet) as compiling,
         Job(
             source,
             output,
@@ -115,9 +120,11 @@ def run_one(source: str, output: str, config: RunConfig, json_file: str | None, 
             workers=options["workers"] or 0,
             pool=pool,
             scoring=scoring_of(options),
+            telling=Telling(compiling.tell, compiling.progress),
         ) as job,
     ):
         plan = job.plan()
+        compiling.close()
         if not quiet or options["dry_run"]:
             click.echo(plan.line(), err=to_stderr)
         if options["dry_run"]:
@@ -226,7 +233,7 @@ def open_pool(config: RunConfig, options: dict[str, Any]) -> Iterator[tuple[Work
     from vidrestore.pipeline.workers.local_pool import LocalPool, worker_count
     from vidrestore.runtimes import pick_device
 
-    catalog, device = Catalog.find(options["engines_dir"]), pick_device(config.device)
+    catalog, device = Catalog.find(options["engines_dir"]), pick_device(config.device, config.runtime)
     config = settled(config, [catalog.resolve(name, config.tier, device) for name in config.engines])
     workers = worker_count(options["workers"] or 0, config, None)
     if workers == 1:
@@ -246,11 +253,12 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
     tasks = [task for task in ("flare", "day", "night") if options[task]]
     enlarging = {None: [], "2": ["sr"], "4": ["sr:4"]}[options["sr"]]
     engines = (*tasks, *enlarging, *options["engine_ids"])
-    plain = ("tier", "device", "strength", "start", "duration", "container", "frame_rate", "on_damage")
-    given = {key: options[key] for key in plain if options.get(key) is not None}
+    restoring = ("tier", "device", "decoder", "runtime", "batch_size", "strength")
+    reading = ("start", "duration", "container", "frame_rate", "on_damage")
+    given = {key: options[key] for key in (*restoring, *reading) if options.get(key) is not None}
     given |= {key: True for key in ("cfr", "deinterlace", "strip_location") if options.get(key)}
     given |= {key: words(options[key]) for key in ("drop_streams", "protocols") if options.get(key)}
-    encode = {key: options[key] for key in ("codec", "crf") if options.get(key) is not None}
+    encode = {key: options[key] for key in ("codec", "encoder", "crf") if options.get(key) is not None}
     if options.get("bit_depth") is not None:
         encode["bit_depth"] = options["bit_depth"] if options["bit_depth"] == "auto" else int(options["bit_depth"])
     if options.get("encoder_option"):

@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
-__all__ = ["KEY_VALUE", "RECTANGLE", "SIZE", "TIME"]
+__all__ = ["BATCH_SIZES", "KEY_VALUE", "MOST_AT_ONCE", "RECTANGLE", "SIZE", "TIME"]
 
+MOST_AT_ONCE = 64
+"""Frames of a batch."""
 CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 
 
@@ -46,6 +48,20 @@ class Numbers(click.ParamType):
         return tuple(int(part) for part in parts)
 
 
+class BatchSizes(click.ParamType):
+    """`1,4,8`: whole numbers from 1 to 64."""
+
+    name = "sizes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        sizes = [part.strip() for part in value.split(",") if part.strip()]
+        if not sizes or not all(size.isdecimal() and 1 <= int(size) <= MOST_AT_ONCE for size in sizes):
+            self.fail(f"{value!r} is no list of batch sizes such as 1,4,8 (1 to {MOST_AT_ONCE}).", param, ctx)
+        return tuple(dict.fromkeys(int(size) for size in sizes))
+
+
 class KeyValue(click.ParamType):
     """KEY=VALUE, as a pair of strings."""
 
@@ -60,6 +76,7 @@ class KeyValue(click.ParamType):
         return key.strip(), rest
 
 
+BATCH_SIZES = BatchSizes()
 KEY_VALUE = KeyValue()
 TIME = Time()
 RECTANGLE = Numbers("x,y,w,h", "10,20,300,40", ",")

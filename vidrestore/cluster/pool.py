@@ -74,6 +74,10 @@ class RayPool:
         slots = sum(Need.of(config).slots(node) for node in self._connection.nodes())
         return slots if self._workers is None else min(slots, self._workers)
 
+    def sharing(self, config: RunConfig) -> int:
+        """See WorkerPool: each worker books a GPU of its own."""
+        return 1
+
     def run(
         self,
         spec: JobSpec,

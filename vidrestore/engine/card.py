@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vidrestore.errors import InvalidCardError
+from vidrestore.errors import InvalidCardError, UsageError
 
-__all__ = ["Card", "Origin", "read_card"]
+__all__ = ["Card", "Origin", "precision_of", "read_card"]
 
 
 class _Table(BaseModel):
@@ -82,3 +82,20 @@ def read_card(folder: Path) -> Card:
     if card.id != folder.name:
         raise InvalidCardError(f"{path} is the card of {card.id!r} but lies in the folder {folder.name!r}.")
     return card
+
+
+def precision_of(card: Card, wanted: str, native: str) -> str:
+    """What an engine runs in: the card names the precisions it was measured in.
+
+    Args:
+        wanted: `fp32`, `bf16`, `fp16`, or `auto`: `native` if the card allows it, else fp32.
+        native: what the device is fastest in.
+
+    Raises:
+        UsageError: the card does not allow it.
+    """
+    if wanted == "auto":
+        return native if native in card.precisions else "fp32"
+    if wanted not in card.precisions:
+        raise UsageError(f"The engine {card.id} does not allow {wanted}.", f"Its card allows {', '.join(card.precisions)}.")
+    return wanted

@@ -1,7 +1,7 @@
 """FusedEngine: several engines as one, integers in and integers out, nothing leaves the device between them.
 
-A chain is cut into passes over the frame (engine/passes.py). On a CPU, engines that predict maps are one kernel over the
-integers; the rest goes through floats.
+A chain is cut into passes over the frame: on a CPU those of engine/passes.py, one frame at a time (engine/on_host.py),
+on a device those of engine/device_passes.py, on batches (engine/on_device.py).
 """
 
 from __future__ import annotations
@@ -9,23 +9,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from vidrestore.config import Rectangle
-from vidrestore.engine.card import Card
+from vidrestore.device import Seat, open_seat
+from vidrestore.engine.card import Card, precision_of
 from vidrestore.engine.catalog import Catalog
-from vidrestore.engine.passes import Clock, EnlargePass, MapPass, Observed, Picture, Step, as_floats, as_integers, plan_passes
-from vidrestore.engine.processing import enlarge, from_frames, to_frames
-from vidrestore.engine.stream import Held, Steadier, restored_stream
+from vidrestore.engine.device_pass import DevicePass
+from vidrestore.engine.device_passes import plan_device_passes
+from vidrestore.engine.on_device import DEPTH, DeviceWork, Submitted
+from vidrestore.engine.on_host import HostWork
+from vidrestore.engine.passes import Step, plan_passes
+from vidrestore.engine.stream import Steadier, restored_stream
 from vidrestore.engine.tiling import smallest_tile
 from vidrestore.errors import InvalidCardError, MediaError, UsageError
-from vidrestore.models.pixel_maps import PixelMaps
 from vidrestore.runtimes import pick_device, runtime_class
+from vidrestore.runtimes.base import Runtime
 from vidrestore.types import Batch, Frame, StreamInfo
+
+if TYPE_CHECKING:
+    from vidrestore.engine.compiled import Telling
 
 __all__ = ["FusedEngine"]
 
@@ -42,6 +48,14 @@ class FusedEngine:
         tile_size: longest side that a network sees at once, pixels.
         runtime: a name of `vidrestore.runtimes.RUNTIMES`.
         precision: `fp32`, `bf16`, `fp16`, or `auto`: the device's fastest if the engine's card allows it, else fp32.
+        seat: the device's memory and streams; the caller closes it. None: opened for a device other than the CPU, where no seat
+            is needed: there, frames are done one at a time, by kernels made for it.
+        depth: batches under way on a seat; changes no result.
+        telling: who is told while the engines are compiled, for a runtime that does that; None: nobody.
+
+    Attributes:
+        seat: what the engine works on; None: the CPU, without a seat.
+        compiled_by: what made and executes graphs, with versions, which decide on bits; None: networks run one by one.
 
     Raises:
         EngineError, RuntimeUnavailableError: see Catalog.load and Runtime.
@@ -58,22 +72,51 @@ class FusedEngine:
         tile_size: int = 1280,
         runtime: str = "torch",
         precision: str = "auto",
+        seat: Seat | None = None,
+        depth: int = DEPTH,
+        telling: Telling | None = None,
     ) -> None:
         self.cards = tuple(cards)
         self.scale = math.prod(card.scale for card in self.cards)
-        self.device = pick_device(device)
+        self.device = pick_device(device, runtime)
         self.strength = strength
         self.protect = tuple(protect)
         self.tile_size = tile_size
         self._check_tile_size()
-        factory = runtime_class(runtime)
-        self._steps: list[Step] = []
+        executor = runtime_class(runtime)
+        self._runtime, self._precision, self._telling = runtime, "fp32", telling
+        self.compiled_by: str | None = None
+        self._steps = self._loaded(catalog, executor, precision) if issubclass(executor, Runtime) else []
+        self._owns_seat = seat is None
+        self.seat = seat
+        if seat is None and (self.device != "cpu" or executor.executes == "chains"):
+            self.seat = open_seat(self.device)
+        self._work: HostWork | DeviceWork
+        if self.seat is None:
+            self._work = HostWork(plan_passes(self._steps, tile_size), self.scale, strength, self.protect)
+        else:
+            on_device = self._device_passes(catalog, runtime, precision, self.seat)
+            self._work = DeviceWork(on_device, self.seat, self.scale, strength, self.protect, depth)
+
+    def _loaded(self, catalog: Catalog, executor: type[Runtime], precision: str) -> list[Step]:
+        """The engines of a runtime that executes networks, one by one."""
+        steps = []
         for card in self.cards:
             network = catalog.load(card)
-            chosen = _precision(card, precision, factory.native_precision(self.device))
-            self._steps.append(Step(card, network, factory(network, self.device, chosen)))
-        self._passes = plan_passes(self._steps, self.device, tile_size)
-        self._clock = Clock()
+            chosen = precision_of(card, precision, executor.native_precision(self.device))
+            steps.append(Step(card, network, executor(network, self.device, chosen)))
+        return steps
+
+    def _device_passes(self, catalog: Catalog, runtime: str, precision: str, seat: Seat) -> Sequence[DevicePass]:
+        """What is done to frames on the seat's device: by networks, or by chains that a runtime compiles."""
+        if runtime_class(runtime).executes == "networks" or not self.cards:
+            return plan_device_passes(self._steps, seat.device, self.tile_size)
+        from vidrestore.engine.compiled import compiled_passes  # what few need
+
+        strength, telling = self.strength, self._telling
+        passes = compiled_passes(self.cards, catalog, runtime, seat, precision=precision, strength=strength, telling=telling)
+        self._precision, self.compiled_by = passes[0].precision, passes[0].compiled_by
+        return passes
 
     def _check_tile_size(self) -> None:
         for card in self.cards:
@@ -87,7 +130,7 @@ class FusedEngine:
     @property
     def precision(self) -> str:
         """What the networks run in: fp32, bf16 or fp16."""
-        return self._steps[0].runtime.precision if self._steps else "fp32"
+        return self._steps[0].runtime.precision if self._steps else self._precision
 
     @property
     def temporal_halo(self) -> int:
@@ -101,13 +144,25 @@ class FusedEngine:
 
     @property
     def part_seconds(self) -> dict[str, float]:
-        """Seconds so far in `network` (thumbnails and networks), `kernel` (passes over the full frame) and `other`."""
-        return dict(self._clock.seconds)
+        """Seconds so far in `network` (thumbnails and networks), `kernel` (passes over the full frame) and `other`.
+
+        Empty on a seat: how long a device worked is told by its events alone.
+        """
+        return dict(self._work.clock.seconds)
 
     def describe(self) -> str:
-        """The engines in words: `flare-unetpp + day-cyclegan (torch, cpu, bf16)`."""
-        runtime = self._steps[0].runtime.name if self._steps else "none"
-        return f"{' + '.join(card.id for card in self.cards)} ({runtime}, {self.device}, {self.precision})"
+        """The engines in words: `flare-unetpp + day-cyclegan (torch, cpu, bf16)`; on a seat also how it goes there."""
+        runtime = self._steps[0].runtime.describe() if self._steps else self._runtime
+        words = [runtime, self.device, self.precision]
+        if self.seat is not None:
+            words += dict.fromkeys(step.words for step in self._work.passes if isinstance(step, DevicePass) and step.words)
+            words.append(f"{self.seat.name} seat")
+        return f"{' + '.join(card.id for card in self.cards)} ({', '.join(words)})"
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What has turned out since it began to work that the user should know, in sentences."""
+        return tuple(dict.fromkeys(notice for step in self._steps for notice in step.runtime.notices))
 
     def open(self, info: StreamInfo) -> StreamInfo:
         """The stream as it comes out.
@@ -155,17 +210,12 @@ class FusedEngine:
             out = torch.empty(shape, dtype=frames.dtype, memory_format=torch.channels_last)
         if tuple(out.shape) != shape or out.dtype != frames.dtype or not out.permute(0, 2, 3, 1).is_contiguous():
             raise ValueError(f"out is {shape} {frames.dtype} in channels_last memory, not {tuple(out.shape)} {out.dtype}")
-        if self.device != "cpu":
-            return out.copy_(self._restore_on_device(frames))
-        # One picture at a time stays in the caches, needs a batch's part of the memory, and is not changed by its neighbours.
-        for source, target in zip(frames.cpu().permute(0, 2, 3, 1), out.permute(0, 2, 3, 1), strict=True):
-            self._restore_frame(np.ascontiguousarray(source.numpy()), target.numpy())
-        return out
+        return self._work.restore(frames, out)
 
     @property
     def map_passes(self) -> int:
         """How many times on its way a frame is done to what maps say: what `stream` can steady."""
-        return sum(isinstance(step, MapPass) for step in self._passes)
+        return sum(step.looks for step in self._work.passes)
 
     def stream(
         self,
@@ -188,139 +238,57 @@ class FusedEngine:
             The frames within `keep`, in order, each as `restore` gives it; held back by `steadier.halo` frames a pass with
             maps. What a frame becomes depends on as many frames before and after it, and on no others.
         """
-        return restored_stream(self, self._passes, batches, steadier, distance, keep, guard)
+        return restored_stream(self._work, batches, steadier, distance, keep, guard)
 
-    # What `stream` has done to single frames: see engine/stream.py -------------------------------------
-
-    @property
-    def looks_at_groups(self) -> bool:
-        """Whether networks look at a batch at once: on a GPU."""
-        return self.device != "cpu"
-
-    @torch.inference_mode()
-    def enter(self, batch: Batch, distance: Callable[[Frame], int | None]) -> list[Held]:
-        """The batch's frames, copied, on the engine's device; where networks see a batch at once, what pads it, too."""
-        held = []
-        if self.looks_at_groups:
-            pictures = batch.data.to(self.device, memory_format=torch.channels_last)
-            last = batch.frames[-1]
-            for place, picture in enumerate(pictures.split(1)):
-                real = place < len(batch.frames)
-                frame = batch.frames[place] if real else last
-                held.append(Held(frame, distance(frame) if real else None, picture, picture))
-            return held
-        for frame, data in zip(batch.frames, batch.data.permute(0, 2, 3, 1), strict=False):
-            source = data.numpy().copy()
-            shape = (source.shape[0] * self.scale, source.shape[1] * self.scale, 3)
-            held.append(Held(frame, distance(frame), source, source, np.empty(shape, source.dtype)))
-        return held
-
-    @torch.inference_mode()
-    def look(self, step: MapPass, group: Sequence[Held]) -> list[Observed]:
-        """What the networks of a pass want done to frames; on a GPU they look at all of them at once."""
-        if not self.looks_at_groups:
-            return [observed for held in group for observed in step.observe(held.picture, self._clock)]
-        return step.observe(torch.cat([_floats(held.picture) for held in group]), self._clock)
-
-    @torch.inference_mode()
-    def advance(self, place: int, held: Held, layers: Sequence[PixelMaps] | None) -> Picture:
-        """A frame through a pass; `layers`: what a pass with maps is to do."""
-        step = self._passes[place]
-        out = self._out_of(place, held.source, held.target) if self.device == "cpu" else None
-        picture = held.picture if self.device == "cpu" else _floats(held.picture)
-        if layers is not None and isinstance(step, MapPass):
-            return step.carry_out(picture, layers, self._clock, out, self._strength_within)
-        return step.apply(picture, self._clock, out, self._strength_within)
-
-    @torch.inference_mode()
-    def leave(self, held: Held) -> NDArray[np.integer]:
-        """The frame as integers (3, scale * H, scale * W), on the host."""
-        if self.device == "cpu":
-            self._finish(held.source, held.picture, held.target)
-            return held.target.transpose(2, 0, 1)  # type: ignore[no-any-return]
-        restored = self._finish_on_device(_floats(held.source), _floats(held.picture), held.source.dtype)
-        return restored[0].permute(1, 2, 0).cpu().numpy().transpose(2, 0, 1)
-
-    def _restore_frame(self, frame: NDArray[np.integer], target: NDArray[np.integer]) -> None:
-        """One frame (H, W, 3) on the CPU, into `target`."""
-        picture: Picture = frame
-        for place, step in enumerate(self._passes):
-            picture = step.apply(picture, self._clock, self._out_of(place, frame, target), self._strength_within)
-        self._finish(frame, picture, target)
+    # On a device ----------------------------------------------------------------------------------------
 
     @property
-    def _within(self) -> bool:
-        """Whether the only pass mixes with its source itself."""
-        return len(self._passes) == 1 and self._passes[0].mixes
+    def in_flight(self) -> int:
+        """Batches that are best under way (`submit`) while an earlier one's result is waited for; 0 on a CPU."""
+        return self._work.depth if isinstance(self._work, DeviceWork) else 0
 
-    @property
-    def _strength_within(self) -> float:
-        return self.strength if self._within else 1.0
+    def submit(self, frames: Tensor) -> Submitted:
+        """Begin to restore a batch, and do not wait for it.
 
-    def _out_of(self, place: int, frame: NDArray[np.integer], target: NDArray[np.integer]) -> NDArray[np.integer] | None:
-        """Where a pass is to write: the last one into `target`, unless its result is to be mixed with the source."""
-        if place == len(self._passes) - 1:
-            return target if self.strength == 1.0 or self._within else None
-        if place == 0 and isinstance(self._passes[0], MapPass) and isinstance(self._passes[1], EnlargePass):
-            return np.empty_like(frame)  # one kernel hands to the next what it will write: levels of the frame's own type
-        return None
+        Args:
+            frames: as for `restore`, finished; not to be written again before `Submitted.wait` returns.
 
-    def _finish(self, frame: NDArray[np.integer], picture: Picture, target: NDArray[np.integer]) -> None:
-        """What the last pass left, mixed with the source, as integers, in `target`, with what is protected."""
-        with self._clock.counting("other"):
-            if self.strength < 1.0 and not self._within:
-                original = enlarge(as_floats(frame), self.scale)
-                picture = torch.lerp(original, as_floats(picture).clamp(0, 1), self.strength)
-            if picture is not target:
-                as_integers(picture, target.dtype, target)
-            self._protect(frame, target)
+        Raises:
+            ValueError: the engine works on a CPU, which does one thing after the other.
+            torch.OutOfMemoryError: the device's memory is used up; the same engine may be given fewer frames.
+        """
+        return self._on_device().submit(frames)
 
-    def _protect(self, frame: NDArray[np.integer], target: NDArray[np.integer]) -> None:
-        """Put back what is protected."""
-        if not self.protect:
-            return
-        original = frame if self.scale == 1 else as_integers(enlarge(as_floats(frame), self.scale), frame.dtype)
-        for box in self.protect:
-            rows = slice(box.y * self.scale, (box.y + box.height) * self.scale)
-            columns = slice(box.x * self.scale, (box.x + box.width) * self.scale)
-            target[rows, columns] = original[rows, columns]
+    def resident(self, frames: Tensor) -> Tensor:
+        """Restore frames that lie on the device; the result stays there. All work is put on its stream `compute`, nothing waits.
 
-    def _restore_on_device(self, frames: Tensor) -> Tensor:
-        """A batch on the GPU, as integers."""
-        source = from_frames(frames.to(self.device, memory_format=torch.channels_last, non_blocking=True))
-        picture: Picture = source
-        for step in self._passes:
-            picture = step.apply(picture, self._clock)
-        return self._finish_on_device(source, picture, frames.dtype)
+        Args:
+            frames: uint8 or uint16 (N, 3, H, W), as that stream leaves them; fastest in channels_last memory.
 
-    def _finish_on_device(self, source: Tensor, picture: Picture, dtype: torch.dtype) -> Tensor:
-        """What the last pass left, mixed with the source, as integers, with what is protected."""
-        picture = as_floats(picture).contiguous(memory_format=torch.channels_last)
-        if self.strength < 1.0 or self.protect:
-            original = enlarge(source, self.scale)
-            picture = torch.lerp(original, picture.clamp(0, 1), self.strength) if self.strength < 1.0 else picture.clone()
-            for box in self.protect:
-                rows = slice(box.y * self.scale, (box.y + box.height) * self.scale)
-                columns = slice(box.x * self.scale, (box.x + box.width) * self.scale)
-                picture[..., rows, columns] = original[..., rows, columns]
-        return to_frames(picture.clone() if picture is source else picture, dtype)
+        Returns:
+            (N, 3, scale * H, scale * W), same dtype, in channels_last memory; `frames` themselves where nothing is done to them.
+
+        Raises:
+            ValueError: the engine works on a CPU.
+        """
+        return self._on_device().resident(frames)
+
+    def give_back(self) -> None:
+        """Let go of memory that is kept for batches of one size. The engine goes on working, and makes what it needs anew."""
+        if isinstance(self._work, DeviceWork):
+            self._work.give_back()
 
     def close(self) -> None:
-        """Give the networks' memory back."""
+        """Give the networks' memory back. Harmless a second time."""
+        if isinstance(self._work, DeviceWork):
+            self._work.close()
         for step in self._steps:
             step.runtime.close()
-        self._steps, self._passes = [], []
+        self._steps = []
+        if self.seat is not None and self._owns_seat:
+            self.seat.close()
 
-
-def _floats(picture: Picture) -> Tensor:
-    """Frames on a device, (N, 3, H, W), as floats 0..1."""
-    return from_frames(picture) if isinstance(picture, Tensor) and not picture.is_floating_point() else as_floats(picture)
-
-
-def _precision(card: Card, wanted: str, native: str) -> str:
-    """What an engine runs in: the card names the precisions it was measured in."""
-    if wanted == "auto":
-        return native if native in card.precisions else "fp32"
-    if wanted not in card.precisions:
-        raise UsageError(f"The engine {card.id} does not allow {wanted}.", f"Its card allows {', '.join(card.precisions)}.")
-    return wanted
+    def _on_device(self) -> DeviceWork:
+        if not isinstance(self._work, DeviceWork):
+            raise ValueError("this engine works on the CPU, without a seat: only `restore` and `stream` are for it")
+        return self._work

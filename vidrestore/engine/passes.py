@@ -1,17 +1,18 @@
-"""What a chain of engines costs: passes over a frame. Engines that predict maps share one.
+"""What a chain of engines costs on a CPU: passes over a frame. Engines that predict maps share one.
 
 A pass takes a frame as integers or as floats and gives whichever it makes; `as_floats` and `as_integers` go between, and
-where both sides agree nothing is converted. `MapPass` and `EnlargePass` are kernels over integer frames on the CPU;
-`NetworkPass` is a network over floats, in tiles, on any device.
+where both sides agree nothing is converted. `MapPass` and `EnlargePass` are kernels over integer frames, `NetworkPass` is a
+network over floats, in tiles. What they share with the passes of a device (engine/device_passes.py) is here, too.
 """
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -43,10 +44,13 @@ __all__ = [
     "as_integers",
     "merge_maps",
     "plan_passes",
+    "predict_layers",
+    "predicts_maps",
+    "thumbnails_of",
 ]
 
 Picture: TypeAlias = "NDArray[np.integer] | Tensor"
-"""One frame as (H, W, 3) uint8 or uint16, or frames as (N, 3, H, W) float32 in 0..1."""
+"""One frame as (H, W, 3) uint8 or uint16, or as (1, 3, H, W) float32 in 0..1."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Observed:
 
 
 class Clock:
-    """Seconds spent in each part; where a GPU works, until the work was handed to it."""
+    """Seconds spent in each part."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -88,12 +92,12 @@ class Pass(ABC):
 
     Attributes:
         scale: output size / input size.
-        takes_integers: whether it works on integer frames, on the CPU.
         mixes: whether it can mix with its source on the way.
+        looks: whether it first sees what it is to do, as maps, which may be steadied.
     """
 
     scale: int = 1
-    takes_integers: bool = False
+    looks: bool = False
     mixes: bool = False
 
     @abstractmethod
@@ -127,7 +131,7 @@ class NetworkPass(Pass):
     def apply(self, picture: Picture, clock: Clock, out: NDArray[np.integer] | None = None, strength: float = 1.0) -> Tensor:
         card, network, runtime = self.step.card, self.step.network, self.step.runtime
         with clock.counting("other"):
-            floats = as_floats(picture)
+            floats = _in_range(picture)
             height, width = floats.shape[-2:]
             padded = pad_to_multiple(floats, card.size_multiple)
         with clock.counting("network"):
@@ -151,33 +155,21 @@ class MapPass(Pass):
 
     Args:
         steps: engines with a MapNetwork each.
-        tile_size: of tiles on a GPU, pixels.
-        on_integers: a kernel over integers (on the CPU), or torch over floats.
     """
 
-    def __init__(self, steps: Sequence[Step], tile_size: int, on_integers: bool) -> None:
+    looks = mixes = True
+
+    def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = tuple(steps)
-        self.tile_size = tile_size
-        self.takes_integers = self.mixes = on_integers
 
     def apply(self, picture: Picture, clock: Clock, out: NDArray[np.integer] | None = None, strength: float = 1.0) -> Picture:
         layers, _ = self._look(picture, clock)
-        return self._carry_out(picture, layers, clock, out, strength)
+        return self.carry_out(picture, layers, clock, out, strength)
 
-    def observe(self, picture: Picture, clock: Clock) -> list[Observed]:
-        """Only look: what the networks want done to each frame, so that it may be steadied before `carry_out` does it.
-
-        Args:
-            picture: a frame of integers, or N of floats.
-            clock: is told where the time goes.
-
-        Returns:
-            What was seen of each of the N.
-        """
+    def observe(self, picture: Picture, clock: Clock) -> Observed:
+        """Only look: what the networks want done to a frame, so that it may be steadied before `carry_out` does it."""
         layers, view = self._look(picture, clock)
-        with clock.counting("network"):  # from a GPU: some hundred kilobytes
-            views = view.cpu().numpy()
-            return [Observed(tuple(maps.of(n).to("cpu") for maps in layers), views[n]) for n in range(len(views))]
+        return Observed(tuple(maps.of(0) for maps in layers), view[0].numpy())
 
     def carry_out(
         self,
@@ -188,28 +180,6 @@ class MapPass(Pass):
         strength: float = 1.0,
     ) -> Picture:
         """Do to a frame what layers from `observe` say, as `apply` does."""
-        if isinstance(picture, Tensor):
-            layers = [maps.to(picture.device) for maps in layers]
-        return self._carry_out(picture, layers, clock, out, strength)
-
-    def _look(self, picture: Picture, clock: Clock) -> tuple[list[PixelMaps], Tensor]:
-        """What to do, and the largest thumbnail's colours, (N, 3, h, w)."""
-        if not self.takes_integers:
-            floats = as_floats(picture)
-            with clock.counting("network"):
-                return self._predict(lambda side, grain: _made(make_thumbnail(floats, side, grain)))
-        from vidrestore.kernels.thumbnail import make_thumbnail_of
-
-        with clock.counting("other"):
-            frame = as_integers(picture, np.dtype(np.uint16))
-        with clock.counting("network"):
-            return self._predict(lambda side, grain: torch.from_numpy(make_thumbnail_of(frame, side, grain)).unsqueeze(0))
-
-    def _carry_out(
-        self, picture: Picture, layers: Sequence[PixelMaps], clock: Clock, out: NDArray[np.integer] | None, strength: float
-    ) -> Picture:
-        if not self.takes_integers:
-            return self._apply_floats(as_floats(picture), layers, clock)
         from vidrestore.kernels.pixel_maps import restore_pixels
 
         with clock.counting("other"):
@@ -226,38 +196,24 @@ class MapPass(Pass):
                 as_integers(mixture, frame.dtype, frame)
         return frame
 
-    def _apply_floats(self, picture: Tensor, layers: Sequence[PixelMaps], clock: Clock) -> Tensor:
-        with clock.counting("kernel"):
-            for maps in layers:
-                halo = 1 if maps.noise is not None else 0
+    def _look(self, picture: Picture, clock: Clock) -> tuple[list[PixelMaps], Tensor]:
+        """What to do, in as few layers as it can be done, and the largest thumbnail's colours, (1, 3, h, w)."""
+        from vidrestore.kernels.thumbnail import make_thumbnail_of
 
-                def run(tile: Tensor, whole: Whole, maps: PixelMaps = maps) -> Tensor:
-                    return apply_maps(tile, maps, whole)
-
-                # Twice the neighbourhood's reach is what the tiles' cross-fading leaves untouched.
-                picture = run_tiled(run, picture, tile=self.tile_size, halo=2 * halo, multiple=1, scale=1)
-        return picture
-
-    def _predict(self, thumbnail_of: Callable[[int, bool], Tensor]) -> tuple[list[PixelMaps], Tensor]:
-        """What to do, in as few layers as it can be done, and the largest thumbnail's colours."""
-        networks = [step.network for step in self.steps if isinstance(step.network, MapNetwork)]
-        grained = {network.thumbnail_size for network in networks if network.wants_grain}
-        small = {side: thumbnail_of(side, side in grained) for side in {network.thumbnail_size for network in networks}}
-        layers: list[PixelMaps] = []
-        for network, step in zip(networks, self.steps, strict=True):
-            seen = small[network.thumbnail_size]
-            colours = seen[:, :3]
-            for maps in layers:
-                colours = apply_maps(colours, maps).clamp(0, 1)
-            maps = step.runtime.maps(torch.cat([colours, seen[:, 3:]], dim=1) if network.wants_grain else colours)
-            layers = merge_maps([*layers, maps])
-        return layers, small[max(small)][:, :3]
+        with clock.counting("other"):
+            frame = as_integers(picture, np.dtype(np.uint16))
+        with clock.counting("network"):
+            networks = [step.network for step in self.steps if isinstance(step.network, MapNetwork)]
+            small = {
+                side: torch.from_numpy(make_thumbnail_of(frame, side, grain)).unsqueeze(0)
+                for side, grain in thumbnails_of(networks).items()
+            }
+            layers = predict_layers(networks, [step.runtime.maps for step in self.steps], small)
+            return layers, small[max(small)][:, :3]
 
 
 class EnlargePass(Pass):
-    """A plain network's residual on the integers of the frame, added to its enlargement by a kernel; on the CPU."""
-
-    takes_integers = True
+    """A plain network's residual on the integers of the frame, added to its enlargement by a kernel."""
 
     def __init__(self, step: Step) -> None:
         self.step = step
@@ -281,6 +237,33 @@ class EnlargePass(Pass):
             return enlarge(frame, bits.numpy(), out if out is not None and out.dtype == frame.dtype else None)
 
 
+def thumbnails_of(networks: Sequence[MapNetwork]) -> dict[int, bool]:
+    """The thumbnails that networks look at: longest side -> whether it has the grain, too. Smallest first."""
+    sides = sorted({network.thumbnail_size for network in networks})
+    return {side: any(network.wants_grain and network.thumbnail_size == side for network in networks) for side in sides}
+
+
+def predict_layers(
+    networks: Sequence[MapNetwork], predictors: Sequence[Callable[[Tensor], PixelMaps]], small: Mapping[int, Tensor]
+) -> list[PixelMaps]:
+    """What consecutive map networks want done to frames, in as few layers as it can be done.
+
+    Args:
+        networks: in the order of the chain.
+        predictors: what executes `maps` of each.
+        small: longest side -> thumbnail (N, 3 or 4, h, w), for all of `thumbnails_of(networks)`.
+    """
+    layers: list[PixelMaps] = []
+    for network, predict in zip(networks, predictors, strict=True):
+        seen = small[network.thumbnail_size]
+        colours = seen[:, :3]
+        for maps in layers:
+            colours = apply_maps(colours, maps).clamp(0, 1)
+        maps = predict(torch.cat([colours, seen[:, 3:]], dim=1) if network.wants_grain else colours)
+        layers = merge_maps([*layers, maps])
+    return layers
+
+
 def merge_maps(layers: Sequence[PixelMaps]) -> list[PixelMaps]:
     """The same effects in fewer layers: flare, then colour, is one."""
     merged: list[PixelMaps] = []
@@ -292,24 +275,19 @@ def merge_maps(layers: Sequence[PixelMaps]) -> list[PixelMaps]:
     return merged
 
 
-def plan_passes(steps: Sequence[Step], device: str, tile_size: int) -> list[Pass]:
-    """The passes of a chain, in order; each engine is in one of them."""
+def plan_passes(steps: Sequence[Step], tile_size: int) -> list[Pass]:
+    """The passes of a chain on a CPU, in order; each engine is in one of them."""
     passes: list[Pass] = []
-    waiting: list[Step] = []
-    for step in steps:
-        if _predicts_maps(step):
-            waiting.append(step)
-            continue
-        if waiting:
-            passes.append(MapPass(waiting, tile_size, device == "cpu"))
-            waiting = []
-        passes.append(EnlargePass(step) if device == "cpu" and _predicts_residual(step) else NetworkPass(step, tile_size))
-    if waiting:
-        passes.append(MapPass(waiting, tile_size, device == "cpu"))
+    for together, group in groupby(steps, predicts_maps):
+        if together:
+            passes.append(MapPass(list(group)))
+        else:
+            passes += [EnlargePass(step) if _predicts_residual(step) else NetworkPass(step, tile_size) for step in group]
     return passes
 
 
-def _predicts_maps(step: Step) -> bool:
+def predicts_maps(step: Step) -> bool:
+    """Whether an engine says by maps, from a thumbnail alone, what is to be done: then consecutive ones share a pass."""
     return step.runtime.in_parts and isinstance(step.network, MapNetwork) and step.network.thumbnail_size > 0
 
 
@@ -324,6 +302,11 @@ def as_floats(picture: Picture) -> Tensor:
     if isinstance(picture, Tensor):
         return picture
     return from_frames(torch.from_numpy(picture).permute(2, 0, 1).unsqueeze(0))
+
+
+def _in_range(picture: Picture) -> Tensor:
+    """As floats that a network may see. What a pass leaves may lie outside 0..1; where integers are handed on, they end there."""
+    return picture.clamp(0, 1) if isinstance(picture, Tensor) else as_floats(picture)
 
 
 def as_integers(picture: Picture, dtype: np.dtype, out: NDArray[np.integer] | None = None) -> NDArray[np.integer]:
@@ -348,8 +331,3 @@ def as_integers(picture: Picture, dtype: np.dtype, out: NDArray[np.integer] | No
 
 def _cells(maps: Tensor | None) -> NDArray[np.float32] | None:
     return None if maps is None else maps[0].numpy()
-
-
-def _made(thumbnail: Tensor | None) -> Tensor:
-    assert thumbnail is not None  # a network with maps has a thumbnail size
-    return thumbnail

@@ -10,7 +10,7 @@ from torch import Tensor
 from vidrestore.models.base import RestorationNetwork
 from vidrestore.models.pixel_maps import MapNetwork, grain_of
 
-__all__ = ["enlarge", "from_frames", "make_thumbnail", "pad_to_multiple", "restore_picture", "to_frames"]
+__all__ = ["enlarge", "from_frames", "make_thumbnail", "pad_to_multiple", "restore_picture", "thumbnail_size", "to_frames"]
 
 
 def from_frames(frames: Tensor) -> Tensor:
@@ -33,13 +33,18 @@ def make_thumbnail(picture: Tensor, longest_side: int, grain: bool = False) -> T
     if not longest_side:
         return None
     height, width = picture.shape[-2:]
-    factor = longest_side / max(height, width)
-    size = [max(8, round(side * factor / 4) * 4) for side in (height, width)]
+    size = thumbnail_size(height, width, longest_side)
     if grain:
         picture = torch.cat([picture, grain_of(picture)], dim=1)
-    if factor < 1:
+    if longest_side < max(height, width):
         return F.interpolate(picture, size=size, mode="area")
     return F.interpolate(picture, size=size, mode="bilinear", align_corners=False)
+
+
+def thumbnail_size(height: int, width: int, longest_side: int) -> tuple[int, int]:
+    """(h, w) with that longest side, multiples of 4 and at least 8."""
+    factor = longest_side / max(height, width)
+    return max(8, round(height * factor / 4) * 4), max(8, round(width * factor / 4) * 4)
 
 
 def pad_to_multiple(picture: Tensor, multiple: int) -> Tensor:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from vidrestore.engine.passes import MapPass, Observed, Pass, Picture
+import torch
+
+from vidrestore.engine.device_pass import DevicePass
+from vidrestore.engine.passes import Observed, Pass
+from vidrestore.errors import OutOfMemoryError
 from vidrestore.models.pixel_maps import PixelMaps
 from vidrestore.types import Batch, Frame
 
-__all__ = ["FrameWork", "Held", "Steadier", "restored_stream"]
+__all__ = ["Entered", "FrameWork", "Held", "Steadier", "restored_stream"]
 
 Guard = Callable[[Frame], AbstractContextManager[None]]
 Distance = Callable[[Frame], "int | None"]
@@ -38,106 +42,166 @@ class Held:
     """How far it lies outside what is wanted; None: it is padding, looked at so that a batch has its shape, and no more."""
     source: Any
     """The picture as it came: its own copy, on the engine's device."""
-    picture: Picture
+    picture: Any
     """As the passes so far have left it."""
     target: Any = None
-    """Where the last pass writes."""
+    """Where the last pass writes, on a CPU."""
+
+
+@dataclass(frozen=True)
+class Entered:
+    """A batch's frames as they begin their way."""
+
+    held: list[Held]
+    wait: Callable[[], None] = lambda: None
+    """Returns when the batch's own memory may be written again."""
 
 
 class FrameWork(Protocol):
-    """The engine's part: what is done to held frames, on its device."""
+    """The engine's part: what is done to held frames, on its device. What waits for a device is a call of its own."""
 
-    def enter(self, batch: Batch, distance: Distance) -> list[Held]: ...
-
-    def look(self, step: MapPass, group: Sequence[Held]) -> list[Observed]: ...
+    @property
+    def passes(self) -> Sequence[Pass | DevicePass]: ...
 
     @property
     def looks_at_groups(self) -> bool:
         """Whether networks look at several frames at once; if not, `look` is asked of one at a time."""
 
-    def advance(self, place: int, held: Held, layers: Sequence[PixelMaps] | None) -> Picture: ...
+    @property
+    def looks_ahead(self) -> int:
+        """Groups that networks look at before what was seen of an earlier one is waited for."""
 
-    def leave(self, held: Held) -> Any: ...
+    @property
+    def under_way(self) -> int:
+        """Frames that leave before the first of them is waited for."""
+
+    def enter(self, batch: Batch, distance: Distance) -> Entered: ...
+
+    def look(self, place: int, group: Sequence[Held]) -> Callable[[], list[Observed]]:
+        """What a pass that looks sees of frames; the call that comes back waits for it."""
+
+    def advance(self, place: int, held: Held, layers: Sequence[PixelMaps] | None) -> Any:
+        """A frame through a pass; `layers`: what a pass that looks is to do."""
+
+    def leave(self, held: Held) -> Callable[[], Any]:
+        """The frame as integers (3, scale * H, scale * W); the call that comes back waits for it to be on the host."""
 
 
 def restored_stream(
-    work: FrameWork,
-    passes: Sequence[Pass],
-    batches: Iterable[Batch],
-    steadier: Steadier,
-    distance: Distance,
-    keep: int,
-    guard: Guard,
+    work: FrameWork, batches: Iterable[Batch], steadier: Steadier, distance: Distance, keep: int, guard: Guard
 ) -> Iterator[Frame]:
     """See FusedEngine.stream."""
-
-    def entering() -> Iterator[list[Held]]:
-        for batch in batches:
-            with guard(batch.frames[0]):  # copies only: there is no frame that could be at fault
-                group = work.enter(batch, distance)
-            yield group
-
-    def plain(place: int, groups: Iterator[list[Held]]) -> Iterator[list[Held]]:
-        for group in groups:
-            for held in group:
-                if held.distance is None:
-                    continue
-                with guard(held.frame):
-                    picture = work.advance(place, held, None)
-                yield [replace(held, picture=picture)]
-
-    def steadied(place: int, step: MapPass, groups: Iterator[list[Held]], reach: int) -> Iterator[list[Held]]:
-        waiting: deque[Held] = deque()
-
-        def looked_at() -> Iterator[Observed]:
-            for group in groups:
-                for held, observed in zip(group, _look(work, step, group, guard), strict=True):
-                    if held.distance is not None:
-                        waiting.append(held)
-                        yield observed
-
-        for held, layers in _steadied(steadier, looked_at(), waiting, guard):
-            assert held.distance is not None
-            if held.distance <= reach:
-                with guard(held.frame):
-                    picture = work.advance(place, held, layers)
-                yield [replace(held, picture=picture)]
-
-    groups = entering()
-    left = sum(isinstance(step, MapPass) for step in passes)
-    for place, step in enumerate(passes):
-        if isinstance(step, MapPass):
+    groups = _entering(work, batches, distance, guard)
+    left = sum(step.looks for step in work.passes)
+    for place, step in enumerate(work.passes):
+        if step.looks:
             left -= 1
-            groups = steadied(place, step, groups, keep + left * steadier.halo)
+            groups = _looking(work, place, groups, steadier, keep + left * steadier.halo, guard)
         else:
-            groups = plain(place, groups)
+            groups = _plain(work, place, groups, guard)
+    yield from _leaving(work, groups, guard)
+
+
+def _entering(work: FrameWork, batches: Iterable[Batch], distance: Distance, guard: Guard) -> Iterator[list[Held]]:
+    for batch in batches:
+        with guard(batch.frames[0]):  # copies only: there is no frame that could be at fault
+            entered = work.enter(batch, distance)
+        yield entered.held
+        with guard(batch.frames[0]):
+            entered.wait()
+
+
+def _plain(work: FrameWork, place: int, groups: Iterator[list[Held]], guard: Guard) -> Iterator[list[Held]]:
     for group in groups:
         for held in group:
+            if held.distance is None:
+                continue
             with guard(held.frame):
-                data = work.leave(held)
-            yield held.frame.with_data(data)
+                picture = work.advance(place, held, None)
+            yield [replace(held, picture=picture)]
 
 
-def _look(work: FrameWork, step: MapPass, group: Sequence[Held], guard: Guard) -> Iterator[Observed]:
-    """What was seen of each frame; a failure is that frame's which fails alone, too, or the first one's if none does."""
-    if not work.looks_at_groups:
+def _looking(
+    work: FrameWork, place: int, groups: Iterator[list[Held]], steadier: Steadier, reach: int, guard: Guard
+) -> Iterator[list[Held]]:
+    waiting: deque[Held] = deque()
+
+    def looked_at() -> Iterator[Observed]:
+        for held, observed in _looked_at(work, place, groups, guard):
+            if held.distance is not None:
+                waiting.append(held)
+                yield observed
+
+    for held, layers in _steadied(steadier, looked_at(), waiting, guard):
+        assert held.distance is not None
+        if held.distance <= reach:
+            with guard(held.frame):
+                picture = work.advance(place, held, layers)
+            yield [replace(held, picture=picture)]
+
+
+def _looked_at(work: FrameWork, place: int, groups: Iterator[list[Held]], guard: Guard) -> Iterator[tuple[Held, Observed]]:
+    """Each frame with what was seen of it; networks look at some groups ahead, while the host is busy with those before."""
+    ahead: deque[tuple[list[Held], Callable[[], list[Observed]]]] = deque()
+
+    def arrived() -> Iterator[tuple[Held, Observed]]:
+        group, fetch = ahead.popleft()
+        with _group_guard(work, place, group, guard):
+            seen = fetch()
+        yield from zip(group, seen, strict=True)
+
+    for entered in groups:
+        for group in [entered] if work.looks_at_groups else [[held] for held in entered]:
+            with _group_guard(work, place, group, guard):
+                fetch = work.look(place, group)
+            ahead.append((group, fetch))
+            if len(ahead) > work.looks_ahead:
+                yield from arrived()
+    while ahead:
+        yield from arrived()
+
+
+def _leaving(work: FrameWork, groups: Iterator[list[Held]], guard: Guard) -> Iterator[Frame]:
+    """Frames in order, some of them on their way while one is waited for."""
+    leaving: deque[tuple[Frame, Callable[[], Any]]] = deque()
+
+    def arrived() -> Frame:
+        frame, fetch = leaving.popleft()
+        with guard(frame):
+            return frame.with_data(fetch())
+
+    for group in groups:
         for held in group:
+            if held.distance is None:
+                continue
             with guard(held.frame):
-                (observed,) = work.look(step, [held])
-            yield observed
+                fetch = work.leave(held)
+            leaving.append((held.frame, fetch))
+            if len(leaving) > work.under_way:
+                yield arrived()
+    while leaving:
+        yield arrived()
+
+
+@contextmanager
+def _group_guard(work: FrameWork, place: int, group: Sequence[Held], guard: Guard) -> Iterator[None]:
+    """A failure is that frame's which fails alone, too, or the first one's if none does; memory that is used up is no frame's."""
+    if len(group) == 1:
+        with guard(group[0].frame):
+            yield
         return
     try:
-        seen = work.look(step, group)
+        yield
     except Exception as error:
-        with guard(_culprit(work, step, group)):
+        used_up = isinstance(error, MemoryError | torch.OutOfMemoryError | OutOfMemoryError)
+        with guard(group[0].frame if used_up else _culprit(work, place, group)):
             raise error
-    yield from seen
 
 
-def _culprit(work: FrameWork, step: MapPass, group: Sequence[Held]) -> Frame:
+def _culprit(work: FrameWork, place: int, group: Sequence[Held]) -> Frame:
     for held in group:
         try:
-            work.look(step, [held])
+            work.look(place, [held])()
         except Exception:  # whatever it is: the group's own error is what will be told
             return held.frame
     return group[0].frame

@@ -55,10 +55,13 @@ def plan_tiles(height: int, width: int, tile: int, halo: int, multiple: int) -> 
     return [Tile(top, left, tall, wide) for top, tall in rows for left, wide in columns]
 
 
-def _ramp(start: int, size: int, length: int, halo: int, scale: int) -> Tensor:
-    """Weights along one side of a tile: 0 in the outer half of the halo, rising over its inner half's double to 1."""
-    position = torch.arange(size * scale, dtype=torch.float32) + 0.5
-    weight = torch.ones(size * scale)
+def _ramp(start: int, size: int, length: int, halo: int, scale: int, device: torch.device) -> Tensor:
+    """Weights along one side of a tile: 0 in the outer half of the halo, rising over its inner half's double to 1.
+
+    Made where they are used: a copy from the host would wait for all that a GPU has to do before it.
+    """
+    position = torch.arange(size * scale, dtype=torch.float32, device=device) + 0.5
+    weight = torch.ones(size * scale, device=device)
     if halo:
         if start > 0:
             weight *= ((position / scale - halo / 2) / halo).clamp(0, 1)
@@ -91,9 +94,9 @@ def run_tiled(
     for part in tiles:
         view = picture[..., part.top : part.top + part.height, part.left : part.left + part.width]
         output = run(view.contiguous(memory_format=torch.channels_last), Whole(height, width, part.top, part.left))
-        down = _ramp(part.top, part.height, height, halo, scale)
-        across = _ramp(part.left, part.width, width, halo, scale)
-        weight = (down[:, None] * across[None, :]).to(picture.device)
+        down = _ramp(part.top, part.height, height, halo, scale, picture.device)
+        across = _ramp(part.left, part.width, width, halo, scale, picture.device)
+        weight = down[:, None] * across[None, :]
         where = (
             slice(part.top * scale, (part.top + part.height) * scale),
             slice(part.left * scale, (part.left + part.width) * scale),

@@ -13,7 +13,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["make_thumbnail_of", "thumbnail_size"]
+from vidrestore.kernels.sampling import thumbnail_size
+
+__all__ = ["make_thumbnail_of"]
 
 FAST: dict[str, Any] = {
     "nogil": True,
@@ -91,12 +93,6 @@ def _average(frame, peak, grain, output):
             output[2, i, j] = blue / (pixels * peak)
             if grain:
                 output[3, i, j] = rough / (3 * pixels)
-
-
-def thumbnail_size(height: int, width: int, longest_side: int) -> tuple[int, int]:
-    """(h, w) with that longest side, multiples of 4 and at least 8."""
-    factor = longest_side / max(height, width)
-    return max(8, round(height * factor / 4) * 4), max(8, round(width * factor / 4) * 4)
 
 
 def make_thumbnail_of(frame: NDArray[np.integer], longest_side: int, grain: bool = False) -> NDArray[np.float32]:

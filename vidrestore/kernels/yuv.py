@@ -7,12 +7,12 @@ Each runs in one thread and holds no lock.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+
+from vidrestore.kernels.sampling import BEFORE, BEHIND, reducing_taps, upsampling_taps
 
 __all__ = ["reducing_taps", "rgb_to_yuv420", "upsampling_taps", "yuv420_to_rgb"]
 
@@ -25,35 +25,6 @@ _FAST: dict[str, Any] = {
 }
 HALF, TOP = np.float32(0.5), np.float32(65535.0 / 256.0)
 """TOP: where swscale, at 16 bits, clips what the filter makes of chroma."""
-B, C = 0.0, 0.6
-BEFORE, BEHIND = 3, 4
-"""Samples that the reducing filter looks at before and behind the first of two."""
-
-
-def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mitchell and Netravali, "Reconstruction filters in computer graphics", 1988, equation 8."""
-    d = np.abs(distance)
-    near = (12 - 9 * B - 6 * C) * d**3 + (-18 + 12 * B + 6 * C) * d**2 + (6 - 2 * B)
-    far = (-B - 6 * C) * d**3 + (6 * B + 30 * C) * d**2 + (-12 * B - 48 * C) * d + (8 * B + 24 * C)
-    return np.where(d < 1, near, np.where(d < 2, far, 0.0)) / 6
-
-
-@lru_cache(maxsize=2)
-def upsampling_taps(centred: bool) -> NDArray[np.float32]:
-    """(2, 5): weights of the chroma samples i - 2 .. i + 2 for the pixels 2 i and 2 i + 1.
-
-    centred: chroma lies between the two pixels; else on the first.
-    """
-    places = (np.array([-0.25, 0.25]) if centred else np.array([0.0, 0.5]))[:, None]
-    taps = _cubic(np.arange(-2, 3)[None] - places)
-    return (taps / taps.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-@lru_cache(maxsize=2)
-def reducing_taps(centred: bool) -> NDArray[np.float32]:
-    """(8,): weights of the pixels 2 i - 3 .. 2 i + 4 for the chroma sample i."""
-    taps = _cubic((np.arange(-BEFORE, BEHIND + 1) - (0.5 if centred else 0.0)) / 2)
-    return (taps / taps.sum()).astype(np.float32)
 
 
 @njit(**_FAST)

@@ -25,9 +25,10 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from vidrestore.color import rgb_to_yuv_matrix, yuv_offset_scale
+from vidrestore.color import yuv_offset_scale
 from vidrestore.errors import MediaError
 from vidrestore.media.captions import CaptionCarrier
+from vidrestore.media.matrices import from_rgb_matrix, is_quick, quick_from_rgb, quick_to_rgb, to_rgb_matrix
 from vidrestore.media.tags import AV_MATRICES, AV_PRIMARIES, AV_RANGES, AV_TRANSFERS, number_of
 from vidrestore.types import ColorSpec, StreamInfo
 
@@ -44,10 +45,6 @@ _FLAGS = (
     | Interpolation.BITEXACT
 )
 _QUICK_FORMATS = frozenset({"yuv420p", "yuvj420p", "yuva420p"})
-_QUICK_SIDE = 32
-"""Pixels a side below which swscale's filters are cut to fit, and the compiled passes' are not."""
-_QUICK_SITINGS = {None: (True, True), "center": (True, True), "left": (False, True), "topleft": (False, False)}
-"""Chroma locations of the compiled passes: whether chroma lies between two pixels across and down."""
 _INCONVERTIBLE = re.compile(r"bayer_|xyz|.*f(16|32)(le|be)$|.*msb(le|be)$")
 """Sensor data, digital-cinema XYZ, floating point: numbers that no YUV matrix and no integer RGB stands for."""
 _UNKNOWN_MATRICES = frozenset({"ycgco", "ictcp", "bt2020c", "ycgco-re", "ycgco-ro"})
@@ -121,7 +118,7 @@ class ToRGB:
     def _from_yuv(self, frame: av.VideoFrame) -> Plane:
         semi_planar = frame.format.name in ("nv12", "nv21")
         name = "yuv420p" if semi_planar else frame.format.name
-        if not self._deep and _is_quick(name, frame.width, frame.height, self._color):
+        if not self._deep and name in _QUICK_FORMATS and is_quick(frame.width, frame.height, self._color):
             return self._from_420(self._moved(frame, name) if semi_planar else frame)
         depth = _depth(frame.format)
         direct = re.fullmatch(r"yuvj?a?444p(\d*le)?", frame.format.name)
@@ -130,18 +127,14 @@ class ToRGB:
         else:
             full = frame if direct else self._moved(frame, "yuv444p16le")
             planes = [_samples(plane, 16) for plane in full.planes[:3]]
-        pixels = cv2.transform(cv2.merge(planes), _to_rgb_matrix(self._color.matrix, self._color.full_range, depth))
+        pixels = cv2.transform(cv2.merge(planes), to_rgb_matrix(self._color.matrix, self._color.full_range, depth))
         return pixels if self._deep else cv2.convertScaleAbs(pixels, alpha=1 / 257)
 
     def _from_420(self, frame: av.VideoFrame) -> Plane:
         from vidrestore.kernels import yuv  # numba loads slowly, and not all pictures need it
 
-        across, down = _QUICK_SITINGS[self._color.chroma_location]
-        matrix = _to_rgb_matrix(self._color.matrix, self._color.full_range, 8) * np.float32(1 / 257)
-        matrix[:, :3] *= 256
         pixels = np.empty((frame.height, frame.width, 3), np.uint8)
-        taps = yuv.upsampling_taps(across), yuv.upsampling_taps(down)
-        yuv.yuv420_to_rgb(*(_rows(plane) for plane in frame.planes[:3]), matrix, *taps, pixels)
+        yuv.yuv420_to_rgb(*(_rows(plane) for plane in frame.planes[:3]), *quick_to_rgb(self._color), pixels)
         return pixels
 
     def _from_rgb(self, frame: av.VideoFrame) -> Plane:
@@ -184,12 +177,14 @@ class ToRGB:
 class FromRGB:
     """RGB pictures of one size to an encoder's pixel format, by the matrix, range and chroma siting of a `ColorSpec`.
 
-    `pixel_format`: planar YUV of 8 to 16 bits with any sampling, with or without opacity (yuv420p, yuva444p10le); planar RGB
-    (gbrp, gbrap12le); rgb24, bgr24, rgb0, bgr0, rgba, bgra; rgb48 and rgba64 in either byte order. Raises ValueError for others.
+    `pixel_format`: planar YUV of 8 to 16 bits with any sampling, with or without opacity (yuv420p, yuva444p10le); p010le, which
+    is yuv420p10le in the layout of GPUs; planar RGB (gbrp, gbrap12le); rgb24, bgr24, rgb0, bgr0, rgba, bgra; rgb48 and rgba64 in
+    either byte order. Raises ValueError for others.
     """
 
     def __init__(self, width: int, height: int, pixel_format: str, color: ColorSpec) -> None:
-        self._size, self._pixel_format, self._color = (width, height), pixel_format, color
+        self._size, self._color, self._semi_planar = (width, height), color, pixel_format == "p010le"
+        self._pixel_format = pixel_format = "yuv420p10le" if self._semi_planar else pixel_format
         layout = av.VideoFormat(pixel_format, 16, 16)
         self._depth, self._alpha = _depth(layout), has_alpha(pixel_format)
         self._carrier: CaptionCarrier | None = None
@@ -206,7 +201,7 @@ class FromRGB:
         # Memory that is used for every picture: fresh pages each time would cost as much as the conversion.
         self._wide, self._mixed = np.empty((2, height, width, 3), np.uint16)
         self._channels = list(np.empty((3, height, width), np.uint16))
-        self._matrix = _from_rgb_matrix(color.matrix, color.full_range, self._depth, self._shift)
+        self._matrix = from_rgb_matrix(color.matrix, color.full_range, self._depth, self._shift)
         # swscale rounds when it goes down to 9..12 bits, and dithers when it goes down to 8: those are rounded here.
         self._sampled = f"yuv{yuv[1]}{'' if yuv[1] in ('411p', '410p') else '12le' if yuv[1] == '440p' else '16le'}"
         if self._depth > 8 and not self._alpha:
@@ -222,14 +217,30 @@ class FromRGB:
             captions: A53 closed captions, attached as FFmpeg's side data for the encoder to write.
         """
         frame = self._blank(captions)
+        self._tag(frame)
+        self._fill(frame, hwc)
+        if self._alpha:
+            self._fill_alpha(frame, alpha)
+        return self._in_words(frame) if self._semi_planar else frame
+
+    def _in_words(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """The same numbers as p010le: in the upper bits of 16, Cb and Cr beside each other."""
+        options = {
+            "src_colorspace": 1,
+            "dst_colorspace": 1,
+            "src_color_range": ColorRange.MPEG,
+            "dst_color_range": ColorRange.MPEG,
+        }
+        frame.color_range = ColorRange.MPEG  # said of both, so that nothing is converted
+        moved: av.VideoFrame = self._reformatter.reformat(frame, format="p010le", interpolation=_FLAGS, threads=1, **options)
+        self._tag(moved)
+        return moved
+
+    def _tag(self, frame: av.VideoFrame) -> None:
         frame.colorspace = number_of(AV_MATRICES, self._color.tagged_matrix)
         frame.color_range = number_of(AV_RANGES, self._color.tagged_range, unspecified=2 if self._color.full_range else 0)
         frame.color_primaries = number_of(AV_PRIMARIES, self._color.primaries)
         frame.color_trc = number_of(AV_TRANSFERS, self._color.transfer)
-        self._fill(frame, hwc)
-        if self._alpha:
-            self._fill_alpha(frame, alpha)
-        return frame
 
     def _blank(self, captions: bytes | None) -> av.VideoFrame:
         if not captions:
@@ -238,7 +249,7 @@ class FromRGB:
         return self._carrier(captions)
 
     def _fill_yuv(self, frame: av.VideoFrame, hwc: Plane) -> None:
-        if _is_quick(self._pixel_format, *self._size, self._color):
+        if self._pixel_format in _QUICK_FORMATS and is_quick(*self._size, self._color):
             self._fill_420(frame, hwc)
             return
         wide = hwc if hwc.dtype == np.uint16 else np.multiply(hwc, 257, out=self._wide, dtype=np.uint16)
@@ -268,12 +279,8 @@ class FromRGB:
     def _fill_420(self, frame: av.VideoFrame, hwc: Plane) -> None:
         from vidrestore.kernels import yuv
 
-        across, down = _QUICK_SITINGS[self._color.chroma_location]
-        matrix = _from_rgb_matrix(self._color.matrix, self._color.full_range, 8, 0)
-        taps = yuv.reducing_taps(across), yuv.reducing_taps(down)
-        yuv.rgb_to_yuv420(
-            np.ascontiguousarray(hwc), 257 if _bits(hwc) == 8 else 1, matrix, *taps, *(_rows(plane) for plane in frame.planes[:3])
-        )
+        unit, planes = 257 if _bits(hwc) == 8 else 1, (_rows(plane) for plane in frame.planes[:3])
+        yuv.rgb_to_yuv420(np.ascontiguousarray(hwc), unit, *quick_from_rgb(self._color, self._depth), *planes)
 
     def _fill_gbr(self, frame: av.VideoFrame, hwc: Plane) -> None:
         for plane, channel in zip(frame.planes, (1, 2, 0), strict=False):
@@ -301,12 +308,6 @@ class FromRGB:
 
     def _packed_samples(self, frame: av.VideoFrame, channels: int) -> Plane:
         return _samples(frame.planes[0], self._depth, channels, self._pixel_format.endswith("be"))
-
-
-def _is_quick(pixel_format: str, width: int, height: int, color: ColorSpec) -> bool:
-    """Whether the compiled passes take such pictures."""
-    fits = min(width, height) >= _QUICK_SIDE and not (width % 2 or height % 2)
-    return fits and pixel_format in _QUICK_FORMATS and color.chroma_location in _QUICK_SITINGS
 
 
 def _rows(plane: Any) -> Plane:
@@ -348,21 +349,6 @@ def _gray_levels(depth: int, full_range: bool, deep: bool) -> Plane:
     peak = 65535 if deep else 255
     levels = np.clip((np.arange(1 << depth) - offset[0]) / scale[0], 0, 1) * peak
     return np.rint(levels).astype(np.uint16 if deep else np.uint8)
-
-
-@lru_cache(maxsize=32)
-def _to_rgb_matrix(matrix: str, full_range: bool, depth: int) -> NDArray[np.float32]:
-    """(3, 4): YUV levels of `depth` bits, shifted up to 16, to RGB 0..65535."""
-    offset, scale = (values * (1 << (16 - depth)) for values in yuv_offset_scale(full_range, depth))
-    linear = 65535.0 * np.linalg.inv(rgb_to_yuv_matrix(matrix)) / scale
-    return np.hstack([linear, -(linear @ offset)[:, None]]).astype(np.float32)
-
-
-@lru_cache(maxsize=32)
-def _from_rgb_matrix(matrix: str, full_range: bool, depth: int, shift: int) -> NDArray[np.float32]:
-    """(3, 4): RGB 0..65535 to YUV levels of `depth` bits, times 2^shift."""
-    offset, scale = (values * (1 << shift) for values in yuv_offset_scale(full_range, depth))
-    return np.hstack([rgb_to_yuv_matrix(matrix) * scale[:, None] / 65535.0, offset[:, None]]).astype(np.float32)
 
 
 def _store(plane: Any, values: Plane, depth: int, wanted: int) -> None:

@@ -17,7 +17,6 @@ the noise is smeared.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -70,14 +69,8 @@ class PixelMaps:
 
     def of(self, frame: int) -> PixelMaps:
         """Those of one frame, N = 1, contiguous."""
-        return self._each(lambda values: values[frame : frame + 1].contiguous())
-
-    def to(self, device: str | torch.device) -> PixelMaps:
-        """The same on a device."""
-        return self._each(lambda values: values.to(device))
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> PixelMaps:
-        return PixelMaps(*(None if values is None else change(values) for values in (self.flare, self.affine, self.noise)))
+        fields = (self.flare, self.affine, self.noise)
+        return PixelMaps(*(None if values is None else values[frame : frame + 1].contiguous() for values in fields))
 
 
 class MapNetwork(RestorationNetwork):
@@ -149,11 +142,16 @@ def subtract_flare(picture: Tensor, flare: Tensor) -> Tensor:
     scene, floor = light - flare.pow(GAMMA), KEPT * light
     soft = 0.5 * (scene + floor + ((scene - floor).square() + (0.5 * floor).square() + 1e-12).sqrt())
     scene = torch.minimum(soft, light)
-    weights = scene.new_tensor(LUMINANCE).reshape(1, 3, 1, 1)
-    luminance = (scene * weights).sum(dim=1, keepdim=True)
-    left = luminance / ((light * weights).sum(dim=1, keepdim=True) + 1e-6)
+    luminance = _luminance(scene)
+    left = luminance / (_luminance(light) + 1e-6)
     scene = luminance + (left / TRUST).clamp(0, 1) * (scene - luminance)
     return scene.clamp_min(1e-5).pow(1 / GAMMA)
+
+
+def _luminance(light: Tensor) -> Tensor:
+    """(N, 3, H, W) -> (N, 1, H, W). Numbers, no tensor of weights: on a GPU, making one would wait for all work before it."""
+    red, green, blue = light[:, 0:1], light[:, 1:2], light[:, 2:3]
+    return LUMINANCE[0] * red + LUMINANCE[1] * green + LUMINANCE[2] * blue
 
 
 def sigma_filter(root: Tensor, threshold: Tensor) -> Tensor:

@@ -80,6 +80,12 @@ class _Core(nn.Module):
         return torch.sigmoid(torch.stack(layers, dim=1))
 
 
+def _up(length: int) -> int:
+    """The next multiple. Not `length + -length % MULTIPLE`, which compilers that know no more of `length` than its range take for
+    a size that may be negative; nor by `-(-length // MULTIPLE)`: ONNX divides towards zero."""
+    return (length + MULTIPLE - 1) // MULTIPLE * MULTIPLE
+
+
 class FlareUNetPlusPlus(MapNetwork):
     """Removes the glow, streaks and ghosts around lights.
 
@@ -111,7 +117,7 @@ class FlareUNetPlusPlus(MapNetwork):
     def layers(self, picture: Tensor) -> Tensor:
         """The flare as each node sees it: (N, nodes, 3, H/2, W/2) float32 0..1, or of H x W if fine; H, W are even."""
         height, width = picture.shape[-2:]
-        padded = F.pad(picture, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
+        padded = F.pad(picture, (0, _up(width) - width, 0, _up(height) - height), mode="replicate")
         coarser = 1 if self.core.fine else 2
         return self.core(self.as_core(padded)).float()[..., : height // coarser, : width // coarser]
 

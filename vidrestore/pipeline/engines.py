@@ -5,14 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vidrestore.config import RunConfig
+from vidrestore.device import Seat, open_seat
 from vidrestore.engine.card import Card
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.fused import FusedEngine
+from vidrestore.pipeline.batch_choice import BatchChoice
 from vidrestore.pipeline.stages import EngineStage, KeepRectangles, Stage, SteadyEngineStage
+from vidrestore.runtimes import pick_device, pick_runtime
 from vidrestore.temporal.method import Ways, make_blend, ways_of
 from vidrestore.types import Frame
+
+if TYPE_CHECKING:
+    from vidrestore.engine.compiled import Telling
 
 __all__ = ["EngineShelf", "blends", "card_digest", "engine_stage", "halo_of", "stages_after"]
 
@@ -21,11 +28,18 @@ class EngineShelf:
     """Keeps the engines that were loaded last, so that several jobs with the same settings load them once.
 
     One shelf serves one thread at a time; `close` lets the engines go.
+
+    Args:
+        telling: who is told while engines are compiled, where they are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, telling: Telling | None = None) -> None:
+        self._telling = telling
         self._key: object = None
         self._engine: FusedEngine | None = None
+        self._seat: Seat | None = None
+        self.batches: dict[str, BatchChoice] = {}
+        """Sizes of batches that were chosen for the engines that are loaded, by what the choice rests on."""
 
     def load(self, config: RunConfig, engines_dir: Path | None = None, device: str | None = None) -> FusedEngine:
         """The engines that `config` names, on `device` (None: the one of the settings).
@@ -33,12 +47,16 @@ class EngineShelf:
         Raises:
             EngineError, RuntimeUnavailableError: see FusedEngine.
         """
-        where = device or config.device
-        key = (config.engines, config.tier, where, config.strength, config.protect, config.tile_size, str(engines_dir))
+        where = pick_device(device or config.device, config.runtime)
+        runtime = pick_runtime(config.runtime, where).name
+        restoring = (config.engines, config.tier, config.strength, config.protect, config.tile_size)
+        key = (*restoring, where, runtime, config.seat, str(engines_dir))
         if self._engine is None or key != self._key:
             self.close()
             catalog = Catalog.find(engines_dir)
             cards = [catalog.resolve(name, config.tier, where) for name in config.engines]
+            if where != "cpu" or config.seat != "auto":
+                self._seat = open_seat(where, config.seat)
             self._engine = FusedEngine(
                 cards,
                 catalog,
@@ -46,6 +64,9 @@ class EngineShelf:
                 strength=config.strength,
                 protect=config.protect,
                 tile_size=config.tile_size,
+                runtime=runtime,
+                telling=self._telling,
+                seat=self._seat,
             )
             self._key = key
         return self._engine
@@ -54,7 +75,10 @@ class EngineShelf:
         """Let the engines go. Harmless when called again."""
         if self._engine is not None:
             self._engine.close()
-        self._engine = self._key = None
+        if self._seat is not None:
+            self._seat.close()
+        self._engine = self._seat = self._key = None
+        self.batches.clear()
 
 
 def card_digest(card: Card) -> str:

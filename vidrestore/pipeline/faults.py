@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +14,17 @@ from vidrestore.media.output.target import storage_error
 
 __all__ = ["explained", "memory_fault", "memory_guard"]
 
+_ON_DEVICE = re.compile(r"CUDA.*out of memory|cu[A-Z]\w+ failed: out of memory|CU(BLAS|DNN|FFT)_STATUS_ALLOC_FAILED", re.DOTALL)
+
 
 def memory_fault(error: BaseException, doing: str) -> OutOfMemoryError | None:
     """The error to raise when `error` says that memory is used up, else None.
 
-    torch has no exception class for the host's memory: its CPU allocator raises a RuntimeError that says so in words.
+    torch has no exception class for the host's memory: its CPU allocator raises a RuntimeError that says so in words, as the
+    driver and NVIDIA's libraries do of the GPU's where they allocate by themselves.
     """
     on_host = isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and _ON_DEVICE.search(str(error))):
         return OutOfMemoryError(f"The GPU's memory is used up while {doing}.")
     return OutOfMemoryError(f"The machine's memory is used up while {doing}.") if on_host else None
 

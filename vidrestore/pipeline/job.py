@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vidrestore.buffer import RingBuffer
 from vidrestore.config import RunConfig
 from vidrestore.errors import EmptyVideoError, InterruptedJob, OutputExistsError
+from vidrestore.media.input.nvdec import UNTOLD_DAMAGE
 from vidrestore.media.proof.findings import counted
+from vidrestore.pipeline.decoding import decode_options, ring_of
 from vidrestore.pipeline.engines import EngineShelf, blends
 from vidrestore.pipeline.faults import memory_guard
 from vidrestore.pipeline.interrupts import Interrupts
@@ -37,12 +38,13 @@ from vidrestore.pipeline.plan import (
 )
 from vidrestore.pipeline.prepare import Prepared, prepare
 from vidrestore.pipeline.scoring import JobScore, Scoring, score_job
-from vidrestore.pipeline.segment_runner import decode_options, sample_type
 from vidrestore.pipeline.segmented import SegmentedRun
 from vidrestore.pipeline.single_pass import run_single_pass
+from vidrestore.runtimes import pick_runtime
 from vidrestore.types import Batch
 
 if TYPE_CHECKING:
+    from vidrestore.engine.compiled import Telling
     from vidrestore.pipeline.workers.pool import WorkerPool
 
 __all__ = ["Job"]
@@ -71,6 +73,7 @@ class Job:
         shelf: engines that others use too, one after another in this thread; None: own ones.
         measure: try the first batch for an estimate.
         scoring: what is measured of the picture's steadiness when the output is in place.
+        telling: who is told while engines are compiled, where they are; of an own shelf's.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Job:
         shelf: EngineShelf | None = None,
         measure: bool = True,
         scoring: Scoring = "output",
+        telling: Telling | None = None,
     ) -> None:
         self.source = str(source)
         self.output = str(output)
@@ -94,7 +98,7 @@ class Job:
         self._engines_dir, self._overwrite, self._fresh = engines_dir, overwrite, fresh
         self._wanted_workers, self._pool, self._try_first, self._scoring = workers, pool, measure, scoring
         self._own_shelf = shelf is None
-        self._shelf = shelf if shelf is not None else EngineShelf()
+        self._shelf = shelf if shelf is not None else EngineShelf(telling)
         self._prepared: Prepared | None = None
         self._plan: Plan | None = None
         self._workers = 1
@@ -199,7 +203,7 @@ class Job:
                 for card in job.engine.cards
             ),
             device=str(job.engine.device),
-            description=job.engine.describe(),
+            description=self._described(job),
             batch_size=config.batch_size,
             threads=config.threads,
             decode_threads=config.threads,
@@ -217,10 +221,18 @@ class Job:
             estimate_basis=basis,
             estimated_bytes=size,
             free_bytes=free,
-            notices=sink.notices,
+            notices=sink.notices if config.decoder == "cpu" else (*sink.notices, UNTOLD_DAMAGE),
             settings=config.model_dump(mode="json"),
             kept_frames=kept_before,
+            batch=job.batch,
+            decoder=config.decoder,
+            encoder=sink.encoder,
         )
+
+    def _described(self, job: Prepared) -> str:
+        """What restores, and why that where the machine has chosen."""
+        why = pick_runtime(self.config.runtime, job.config.device).why
+        return job.engine.describe() + ("" if why is None else f", {why}")
 
     def _count_workers(self, job: Prepared, segments: int | None) -> int:
         if self._pool is not None:
@@ -247,7 +259,26 @@ class Job:
             return job
 
     def _opened(self, overwrite: bool) -> Prepared:
-        return prepare(self.source, self.output, self.config, self._shelf, engines_dir=self._engines_dir, overwrite=overwrite)
+        return prepare(
+            self.source,
+            self.output,
+            self.config,
+            self._shelf,
+            engines_dir=self._engines_dir,
+            overwrite=overwrite,
+            fresh=self._fresh,
+            sharing=self._sharing,
+        )
+
+    def _sharing(self, config: RunConfig) -> int:
+        """How many workers will restore on one device at once."""
+        if self._pool is not None:
+            return self._pool.sharing(config)
+        if self._wanted_workers <= 1:  # 0: one for each GPU
+            return 1
+        from vidrestore.pipeline.workers.local_pool import most_on_one_device
+
+        return most_on_one_device(self._wanted_workers, config.device)
 
     def _measure(self, job: Prepared) -> tuple[float | None, str]:
         """Seconds for a frame in engines and blending, from the first batch, and the words that say how it was got."""
@@ -258,12 +289,11 @@ class Job:
         config, media = job.config, job.media
         self._former_threads = torch.get_num_threads()
         torch.set_num_threads(config.threads)
-        with job.source.decoder(decode_options(config)) as decoder:
+        with job.source.decoder(decode_options(config, job.engine.device)) as decoder:
             frames = list(itertools.islice(decoder, config.batch_size))
         if not frames:
             raise EmptyVideoError(f"{self.source} has no frame in the part asked for.")
-        samples = sample_type(media.video.color.bit_depth)
-        with RingBuffer(config.batch_size, frames[0].data.shape, samples, pin=False) as buffer:
+        with ring_of(config, media, job.engine.seat, config.batch_size, batches=1) as buffer:
             for frame in frames:
                 buffer.put(frame)
             buffer.finish()
@@ -339,7 +369,7 @@ class Job:
         notices = list(outcome.notices)
         if invented:
             notices.append(EVIDENCE_NOTICE.format(engines=" and ".join(invented)))
-        on_gpu = plan.device.startswith("cuda")
+        seat = self._prepared.engine.seat if plan.device.startswith("cuda") else None
         return Result(
             source=plan.source,
             output=plan.output,
@@ -354,7 +384,7 @@ class Job:
             device=plan.device,
             stage_seconds=replace(outcome.seconds, score=score.seconds),
             peak_memory_bytes=peak_memory(),
-            device_peak_bytes=torch.cuda.max_memory_allocated() if on_gpu else None,
+            device_peak_bytes=None if seat is None else seat.peak(),
             output_bytes=written_bytes(self.output),
             verification=outcome.verification,
             verification_line=f"Verified: {'; '.join(outcome.findings)}.",

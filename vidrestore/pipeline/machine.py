@@ -11,7 +11,16 @@ from pathlib import Path
 
 import vidrestore
 
-__all__ = ["available_cores", "load_average", "peak_memory", "processor_kind", "processor_name", "return_free_memory", "versions"]
+__all__ = [
+    "available_cores",
+    "encoder_kind",
+    "load_average",
+    "peak_memory",
+    "processor_kind",
+    "processor_name",
+    "return_free_memory",
+    "versions",
+]
 
 
 def available_cores() -> int:
@@ -68,6 +77,18 @@ def processor_kind(device: str) -> str:
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     return f"CPU {torch.backends.cpu.get_cpu_capability()}, {runtime_class('torch').native_precision(device)}"
+
+
+def encoder_kind(name: str) -> str:
+    """What can change the bits of a GPU's encoder: it, the GPU's model and its driver. `name`: FFmpeg's of the encoder."""
+    import torch
+
+    from vidrestore.device.gpu_facts import gpu_facts
+
+    if not torch.cuda.is_available():
+        return f"{name} of a GPU that torch does not see"
+    facts = gpu_facts(torch.device("cuda", torch.cuda.current_device()))
+    return f"{name} of {facts['gpu']}, driver {facts['driver']}"
 
 
 def versions() -> dict[str, str]:

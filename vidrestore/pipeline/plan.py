@@ -10,6 +10,7 @@ from typing import Any
 from vidrestore.config import DEFAULT_CRF
 from vidrestore.errors import DiskFullError
 from vidrestore.media.proof.findings import counted, were
+from vidrestore.pipeline.batch_choice import BatchChoice
 from vidrestore.types import StreamInfo
 
 __all__ = [
@@ -69,7 +70,7 @@ class Plan:
     engines: tuple[EngineSummary, ...]
     device: str
     description: str
-    """The engines in their own words: ids, runtime, device, precision."""
+    """The engines in their own words: ids, runtime, device, precision; why not another runtime, where that was left open."""
     batch_size: int
     threads: int
     """Of torch, in each worker: for the engines."""
@@ -103,6 +104,12 @@ class Plan:
     settings: dict[str, Any]
     kept_frames: int = 0
     """That an earlier run of this output has kept; if its input or settings were others, the run does not go on from them."""
+    decoder: str = "cpu"
+    """Who decodes: `cpu`, or `nvdec` of the engines' GPU."""
+    encoder: str = ""
+    """FFmpeg's name of the encoder; empty for images, gif and y4m."""
+    batch: BatchChoice | None = None
+    """How `batch_size` was chosen, and what a GPU's memory has for it; None: the user said how large, or it is the CPU's."""
 
     @property
     def generative(self) -> bool:
@@ -112,6 +119,13 @@ class Plan:
     def tiers(self) -> tuple[str, ...]:
         """Of the engines that restore something: `fast`, `best` or both."""
         return tuple(sorted({engine.tier for engine in self.engines if engine.task != "baseline"}, reverse=True))
+
+    @property
+    def coders(self) -> str:
+        """The codec that is written, and whatever part of the GPU decodes or encodes."""
+        hardware = ["nvdec"] if self.decoder == "nvdec" else []
+        hardware += ["nvenc"] if self.encoder.endswith("_nvenc") else []
+        return f"{self.codec} ({' and '.join(hardware)})" if hardware else self.codec
 
     @property
     def threads_said(self) -> str:
@@ -139,9 +153,13 @@ class Plan:
         disk = "unknown" if self.estimated_bytes is None else f"about {size_text(self.estimated_bytes)}"
         workers = f"{self.workers} workers of " if self.workers > 1 else ""
         tiers = f", {' and '.join(self.tiers)} tier" if self.tiers else ""
+        engines = f"{self.description}{tiers}"
+        if self.batch is not None:
+            taken, there = size_text(self.batch.peak_bytes), size_text(self.batch.free)
+            engines += f", {counted(self.batch.size, 'frame')} at once in {taken} of {there} free on the GPU"
         free = "" if self.free_bytes is None else f" | disk {disk} of {size_text(self.free_bytes)} free"
         return (
-            f"{size}, {frames} | {self.description}{tiers}, {workers}{self.threads_said} | {self.codec} {self.pixel_format}"
+            f"{size}, {frames} | {engines}, {workers}{self.threads_said} | {self.coders} {self.pixel_format}"
             f" | time {seconds} ({basis}){free}"
         )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vidrestore.config import RunConfig
+from vidrestore.pipeline.batch_choice import BatchChoice
 
 __all__ = ["JobSpec", "Segment", "SegmentDone", "cut_into_segments"]
 
@@ -85,6 +86,8 @@ class JobSpec:
     source_size: int = 0
     source_mtime_ns: int = 0
     """Of the source's file (of a sequence: the sum of sizes and the latest time), so that a worker notices another file."""
+    batch: BatchChoice | None = None
+    """How the size of batches was chosen: says at which smaller ones a worker may go on; None: the user said how large."""
 
 
 def cut_into_segments(pts: Sequence[int] | None, length: int, halo: int) -> list[Segment]:

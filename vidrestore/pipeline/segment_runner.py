@@ -8,6 +8,7 @@ over time see its halo and nothing else, its encoder knows no other segment.
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import groupby, takewhile
@@ -15,41 +16,26 @@ from pathlib import Path
 
 import torch
 
-from vidrestore.buffer import RingBuffer
-from vidrestore.config import RunConfig
-from vidrestore.errors import SourceChangedError, WeightsError
-from vidrestore.media.input.picture_decoder import DecodeOptions
+from vidrestore.errors import OutOfMemoryError, SourceChangedError, WeightsError
 from vidrestore.media.input.source import Source, open_source
 from vidrestore.media.output.segment_encoder import SegmentEncoder
+from vidrestore.pipeline.batch_choice import BatchLadder
+from vidrestore.pipeline.decoding import decode_options, ring_of
 from vidrestore.pipeline.engines import EngineShelf, card_digest, engine_stage, stages_after
+from vidrestore.pipeline.errands import Errands
 from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.journal.fingerprint import Stamp
+from vidrestore.pipeline.machine import processor_kind
 from vidrestore.pipeline.pipeline import Pipeline, Tally
 from vidrestore.pipeline.segment import JobSpec, Segment, SegmentDone
 from vidrestore.pipeline.segment_feed import SegmentFeed, marks
 from vidrestore.pipeline.stages import EngineStage, Stage
 from vidrestore.types import Batch, Frame, StreamInfo
 
-__all__ = ["SegmentRunner", "SegmentStage", "decode_options", "sample_type"]
+__all__ = ["SegmentRunner", "SegmentStage"]
 
 CLOCK_GRAIN_NS = 2_000_000_000
 """To so much some file systems round a file's time: another machine may see it by another one."""
-
-
-def decode_options(config: RunConfig) -> DecodeOptions:
-    """How the settings want the source decoded."""
-    return DecodeOptions(
-        start=config.start,
-        duration=config.duration,
-        threads=config.threads,
-        on_damage=config.on_damage,
-        deinterlace=config.deinterlace,
-    )
-
-
-def sample_type(bit_depth: int) -> torch.dtype:
-    """What a decoded sample is: uint8, or uint16 where the source has more than 8 bits."""
-    return torch.uint8 if bit_depth <= 8 else torch.uint16
 
 
 class _Gate:
@@ -151,7 +137,7 @@ class _SegmentSink:
                 sha256=summary.sha256,
                 last=self._feed.total == stop,
                 seconds={name: getattr(tally, name) - getattr(told, name) for name in ("decode", "engine", "blend", "encode")},
-                notices=tuple(dict.fromkeys((*self._feed.notices, *summary.notices))),
+                notices=tuple(dict.fromkeys((*self._runner.notices, *self._feed.notices, *summary.notices))),
                 damage=tuple(d.as_dict() for d in self._feed.damage if self._first <= d.index < stop),
             )
         )
@@ -165,6 +151,8 @@ class _SegmentSink:
 
 class SegmentRunner:
     """Restores segments of one job with engines that are loaded once.
+
+    Where a GPU's memory is used up it goes on with the next smaller batch of those that were found to give the same bits.
 
     Args:
         spec: the job.
@@ -199,6 +187,8 @@ class SegmentRunner:
         if self._own_source and spec.source_mtime_ns:
             self._refuse_another_source()
         torch.set_num_threads(config.threads)
+        known = spec.batch if spec.batch is not None and spec.batch.kind == processor_kind(str(self._engine.device)) else None
+        self._batches = BatchLadder(config.batch_size, known)
 
     def run(
         self,
@@ -224,10 +214,32 @@ class SegmentRunner:
 
         Raises:
             IndexMismatchError: the source's index promised other pictures.
+            OutOfMemoryError: memory is used up, and no smaller batch is known to give the same bits.
             VidrestoreError: the first failure; the segment in work leaves nothing behind.
         """
+        errands = Errands(next_segment, report)
+        while True:
+            try:
+                return self._run_once(errands.next_segment, part_path, errands.report, progress, stopping, interrupts)
+            except OutOfMemoryError as error:
+                errands.notices.append(self._batches.go_smaller(error))
+            errands.begin_again()
+            gc.collect()  # what failed is held by the frames of its traceback
+            self._engine_stage.give_back()
+
+    def _run_once(
+        self,
+        next_segment: Callable[[], Segment | None],
+        part_path: Callable[[int], Path],
+        report: Callable[[SegmentDone], None],
+        progress: Callable[[int, int], None],
+        stopping: Callable[[], bool],
+        interrupts: Interrupts | None,
+    ) -> int | None:
+        """See `run`: one pipeline, with one size of batches."""
         config, media = self.spec.config, self._source.media
-        feed = SegmentFeed(self._source, decode_options(config), config.batch_size, next_segment, stopping)
+        options = decode_options(config, self._engine.device)
+        feed = SegmentFeed(self._source, options, self._batches.size, next_segment, stopping)
         told: deque[tuple[int, int]] = deque()
         stage = SegmentStage(self._after, lambda number, frames: told.append((number, frames)))
 
@@ -237,15 +249,13 @@ class SegmentRunner:
                 progress(*told.popleft())
 
         sink = _SegmentSink(self, part_path, report)
-        shape = (3, media.video.height, media.video.width)
         self._engine_stage.seconds = 0.0
-        samples = sample_type(media.video.color.bit_depth)
         try:
-            with RingBuffer(config.batch_size * config.buffer_batches, shape, samples) as buffer:
+            with ring_of(config, media, self._engine.seat, self._batches.size, config.buffer_batches) as buffer:
                 pipeline = Pipeline(
                     feed,
                     buffer,
-                    config.batch_size,
+                    self._batches.size,
                     _Gate(self._engine_stage, feed),
                     [stage],
                     sink,
@@ -273,11 +283,23 @@ class SegmentRunner:
             self.close()
             raise SourceChangedError(f"{spec.source} is not the file that the job was planned with.")
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the engines have to tell."""
+        return self._engine.notices
+
     def encoder(self, path: Path) -> SegmentEncoder:
         """An encoder for one segment."""
         spec = self.spec
         return SegmentEncoder(
-            path, spec.output, self._source.media, self._info, spec.config, origin=spec.origin, comment=spec.comment
+            path,
+            spec.output,
+            self._source.media,
+            self._info,
+            spec.config,
+            origin=spec.origin,
+            comment=spec.comment,
+            gpu=torch.device(self._engine.device).index,
         )
 
     def close(self) -> None:

@@ -31,10 +31,10 @@ from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.journal.faultpoints import reached
 from vidrestore.pipeline.journal.fingerprint import Key, Stamp, digest_of, make_key
 from vidrestore.pipeline.journal.journal import Journal
-from vidrestore.pipeline.machine import processor_kind
+from vidrestore.pipeline.machine import encoder_kind, processor_kind
 from vidrestore.pipeline.outcome import Outcome
 from vidrestore.pipeline.plan import Progress, Seconds
-from vidrestore.pipeline.prepare import Prepared
+from vidrestore.pipeline.prepare import BATCH_FACT, Prepared
 from vidrestore.pipeline.segment import JobSpec, SegmentDone, cut_into_segments
 from vidrestore.pipeline.workers.inline import InlinePool, unindexed_segments
 
@@ -149,6 +149,10 @@ class SegmentedRun:
             "output's format": f"{job.sink.container} {job.sink.codec} {job.sink.pixel_format}",
             "processor": processor_kind(job.config.device),
         }
+        if job.engine.compiled_by is not None:
+            extra["compiler"] = job.engine.compiled_by
+        if job.sink.encoder.endswith("_nvenc"):  # its bits are the driver's
+            extra["encoder"] = encoder_kind(job.sink.encoder)
         return make_key(job.source.files, job.config, engines, extra, progress=look)
 
     def _refuse_changed(self, stamp: Stamp) -> None:
@@ -235,6 +239,8 @@ class SegmentedRun:
                     pass
             return interrupts.requested or self._asked_to_stop()
 
+        if self._job.batch is not None:
+            journal.facts[BATCH_FACT] = self._job.batch.as_dict()
         if self._resumed:
             self._tell()
         chosen: Any = pool if pool is not None else InlinePool(self._shelf, self._job.source, interrupts)
@@ -262,6 +268,7 @@ class SegmentedRun:
             origin=self._origin(journal),
             source_size=sum(file.st_size for file in files),
             source_mtime_ns=max(file.st_mtime_ns for file in files),
+            batch=job.batch,
         )
 
     def _origin(self, journal: Journal) -> Fraction | None:

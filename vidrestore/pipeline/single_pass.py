@@ -8,15 +8,14 @@ from pathlib import Path
 
 import torch
 
-from vidrestore.buffer import RingBuffer
 from vidrestore.errors import EmptyVideoError, VerificationError
 from vidrestore.media.output.sink import open_sink
+from vidrestore.pipeline.decoding import decode_options, ring_of
 from vidrestore.pipeline.interrupts import Interrupts
 from vidrestore.pipeline.outcome import Outcome
 from vidrestore.pipeline.pipeline import Pipeline, Tally
 from vidrestore.pipeline.plan import Seconds
 from vidrestore.pipeline.prepare import Prepared
-from vidrestore.pipeline.segment_runner import decode_options, sample_type
 
 __all__ = ["check_count", "run_single_pass"]
 
@@ -35,13 +34,11 @@ def run_single_pass(job: Prepared, interrupts: Interrupts, progress: Callable[[i
     """
     config, media = job.config, job.media
     engine, after = job.stages()
-    shape = (3, media.video.height, media.video.width)
     torch.set_num_threads(config.threads)
-    samples = sample_type(media.video.color.bit_depth)
     with (
-        job.source.decoder(decode_options(config)) as decoder,
+        job.source.decoder(decode_options(config, job.engine.device)) as decoder,
         open_sink(job.output, media, job.info, config, overwrite=job.overwrite, comment=job.comment) as sink,
-        RingBuffer(config.batch_size * config.buffer_batches, shape, samples) as buffer,
+        ring_of(config, media, job.engine.seat, config.batch_size, config.buffer_batches) as buffer,
     ):
         pipeline = Pipeline(
             decoder,
@@ -68,7 +65,7 @@ def run_single_pass(job: Prepared, interrupts: Interrupts, progress: Callable[[i
             verification=report.as_dict(),
             findings=tuple(findings),
             damage=tuple(entry.as_dict() for entry in decoder.damage),
-            notices=tuple(dict.fromkeys([*decoder.notices, *report.notices])),
+            notices=tuple(dict.fromkeys([*job.engine.notices, *decoder.notices, *report.notices])),
         )
 
 

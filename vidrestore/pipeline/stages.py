@@ -5,17 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
+from numpy.typing import NDArray
 
 from vidrestore.config import Rectangle
+from vidrestore.device.transfers import in_flight
 from vidrestore.engine.stream import Steadier
 from vidrestore.errors import FrameFailedError, VidrestoreError
 from vidrestore.pipeline.faults import memory_fault
 from vidrestore.types import Batch, Frame, StreamInfo
 
-__all__ = ["BatchEngine", "Clocked", "EngineStage", "KeepRectangles", "Stage", "SteadyEngineStage", "StreamEngine"]
+__all__ = [
+    "BatchEngine",
+    "Clocked",
+    "EngineStage",
+    "KeepRectangles",
+    "Stage",
+    "SteadyEngineStage",
+    "StreamEngine",
+    "Submission",
+    "SubmittingEngine",
+]
 
 T = TypeVar("T")
 
@@ -39,7 +52,31 @@ class BatchEngine(Protocol):
 
     def restore(self, batch: torch.Tensor) -> torch.Tensor: ...
 
+    def give_back(self) -> None:
+        """Let go of what is kept on the device for batches of one size, and of what a failed run has left; it goes on working."""
+
     def close(self) -> None: ...
+
+
+class Submission(Protocol):
+    """A batch that is being restored on a device."""
+
+    def wait(self) -> None:
+        """Return when the batch's own memory may be written again."""
+
+    def result(self) -> NDArray[Any]:
+        """Wait for it: (N, 3, scale H, scale W), on the host."""
+
+
+@runtime_checkable
+class SubmittingEngine(Protocol):
+    """An engine that may work on a device beside the host (`engine.fused.FusedEngine` is one)."""
+
+    @property
+    def in_flight(self) -> int:
+        """Batches that are best under way while an earlier one's result is waited for; 0: there is no device, use `restore`."""
+
+    def submit(self, batch: torch.Tensor) -> Submission: ...
 
 
 class Clocked(Generic[T]):
@@ -74,51 +111,113 @@ class EngineStage:
         return self._engine.open(info)
 
     def process(self, batches: Iterator[Batch]) -> Iterator[Frame]:
-        """Restore each batch.
+        """Restore each batch. On a device, some are under way while an earlier one is waited for; a failure comes behind the
+        frames of the batches before it.
 
         Raises:
             FrameFailedError: the engine raised something unforeseen; carries the frame.
             OutOfMemoryError: host or device memory is used up.
         """
+        engine = self._engine
+        if isinstance(engine, SubmittingEngine) and engine.in_flight:
+            for frames in in_flight(self._submitted(engine, batches), engine.in_flight):
+                yield from frames
+            return
         for batch in batches:
-            began = time.perf_counter()
-            pictures = self._restore(batch)
-            self.seconds += time.perf_counter() - began
-            for frame, picture in zip(batch.frames, pictures, strict=False):
+            with self._counting():
+                with self._faults(batch, self._restored_alone):
+                    restored = self._engine.restore(batch.data)
+                self._check(batch, tuple(restored.shape))
+                host = restored.cpu()
+                if host.untyped_storage().data_ptr() == batch.data.untyped_storage().data_ptr():
+                    host = host.clone()  # an identity may return its input, but the slots are about to be written again
+            for frame, picture in zip(batch.frames, host.numpy(), strict=False):
                 yield frame.with_data(picture)
+
+    def give_back(self) -> None:
+        """See BatchEngine."""
+        self._engine.give_back()
 
     def close(self) -> None:
         self._engine.close()
 
-    def _restore(self, batch: Batch) -> Iterable:
-        first, last = batch.frames[0], batch.frames[-1]
-        where = f"frame {first.index}" if first is last else f"frames {first.index} to {last.index}"
+    def _submitted(self, engine: SubmittingEngine, batches: Iterator[Batch]) -> Iterator[_Coming]:
+        """Each batch, under way; its memory is given back when the next one is asked for, and it may be written again."""
+        for batch in batches:
+            with self._counting(), self._faults(batch, lambda data: engine.submit(data).result()):
+                submission = engine.submit(batch.data)
+            yield _Coming(self, batch, submission)
+            with self._counting(), self._faults(batch):
+                submission.wait()
+
+    def arrived(self, batch: Batch, submission: Submission) -> list[Frame]:
+        """The frames of a batch that was under way, on the host. Its own memory may have been written again by now."""
+        with self._counting():
+            with self._faults(batch):
+                restored = submission.result()
+            self._check(batch, restored.shape)
+        return [frame.with_data(picture) for frame, picture in zip(batch.frames, restored, strict=False)]
+
+    def _restored_alone(self, data: torch.Tensor) -> None:
+        self._engine.restore(data)
+
+    def _check(self, batch: Batch, shape: tuple[int, ...]) -> None:
+        count, channels, height, width = batch.data.shape
+        expected = (count, channels, height * self._engine.scale, width * self._engine.scale)
+        if shape != expected:
+            first = batch.frames[0]
+            message = f"The engines returned {shape} instead of {expected} for {_span(batch)}."
+            raise FrameFailedError(message, index=first.index, seconds=first.seconds)
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        began = time.perf_counter()
         try:
-            restored = self._engine.restore(batch.data)
+            yield
+        finally:
+            self.seconds += time.perf_counter() - began
+
+    @contextmanager
+    def _faults(self, batch: Batch, again: Callable[[torch.Tensor], object] | None = None) -> Iterator[None]:
+        """What goes wrong inside is said to be that frame's which fails alone, too, or the first one's of the batch.
+
+        Args:
+            again: does to a single frame what is done inside; None: the frames are no longer there.
+        """
+        try:
+            yield
         except VidrestoreError:
             raise
         except Exception as error:
-            if fault := memory_fault(error, f"restoring {where}"):
+            if fault := memory_fault(error, f"restoring {_span(batch)}"):
                 raise fault from error
-            raise _failed(self._culprit(batch), error) from error
-        count, channels, height, width = batch.data.shape
-        expected = (count, channels, height * self._engine.scale, width * self._engine.scale)
-        if tuple(restored.shape) != expected:
-            message = f"The engines returned {tuple(restored.shape)} instead of {expected} for {where}."
-            raise FrameFailedError(message, index=first.index, seconds=first.seconds)
-        host = restored.cpu()
-        if host.untyped_storage().data_ptr() == batch.data.untyped_storage().data_ptr():
-            host = host.clone()  # an identity may return its input, but the slots are about to be written again
-        return host.numpy()
+            raise _failed(batch.frames[0] if again is None else _culprit(batch, again), error) from error
 
-    def _culprit(self, batch: Batch) -> Frame:
-        """The first frame of a failed batch that fails alone too; the first of all if none does."""
-        for place, frame in enumerate(batch.frames):
-            try:
-                self._engine.restore(batch.data[place : place + 1])
-            except Exception:  # whatever it is: the batch's own error is what will be told
-                return frame
-        return batch.frames[0]
+
+@dataclass(frozen=True)
+class _Coming:
+    """A batch under way, as `device.transfers.in_flight` asks for its result."""
+
+    stage: EngineStage
+    batch: Batch
+    submission: Submission
+
+    def result(self) -> list[Frame]:
+        return self.stage.arrived(self.batch, self.submission)
+
+
+def _span(batch: Batch) -> str:
+    first, last = batch.frames[0], batch.frames[-1]
+    return f"frame {first.index}" if first is last else f"frames {first.index} to {last.index}"
+
+
+def _culprit(batch: Batch, again: Callable[[torch.Tensor], object]) -> Frame:
+    for place, frame in enumerate(batch.frames):
+        try:
+            again(batch.data[place : place + 1])
+        except Exception:  # whatever it is: the batch's own error is what will be told
+            return frame
+    return batch.frames[0]
 
 
 class StreamEngine(BatchEngine, Protocol):

@@ -70,6 +70,7 @@ def run_of_result(result: Mapping[str, Any], mark: str | None, command: str | No
         command=command,
         mark=mark,
         speed=speed_of(result),
+        batch=result["plan"].get("batch"),
     )
 
 

@@ -21,12 +21,12 @@ from vidrestore.media.input.picture_decoder import PictureDecoder, Window
 from vidrestore.media.input.source import FileSource
 from vidrestore.media.proof.findings import counted
 from vidrestore.media.upright import Upright
+from vidrestore.pipeline.decoding import decode_options, sample_type
 from vidrestore.pipeline.engines import EngineShelf, halo_of
 from vidrestore.pipeline.faults import memory_guard
 from vidrestore.pipeline.moments import choose_moments
 from vidrestore.pipeline.plan import expected_frames
 from vidrestore.pipeline.prepare import Prepared, prepare
-from vidrestore.pipeline.segment_runner import decode_options, sample_type
 from vidrestore.report.compose import fit
 from vidrestore.report.names import plain_name
 from vidrestore.report.sheet import Shown, draw_sheet

@@ -73,6 +73,9 @@ class Run:
     mark: str | None
     """The comment found in OUT, which names the engines."""
     speed: Speed | None = None
+    batch: dict[str, Any] | None = None
+    """How many frames a GPU was given at once and how that was chosen (`pipeline.batch_choice.BatchChoice` as JSON); None: the
+    user said how many, it was a CPU, or it is not known."""
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,9 @@ def test_the_order_of_files_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"buffer_batches": 8}, {"limits": LimitsConfig(decode_seconds=5, streams=3)}], ids=["buffer", "limits"]
+    "changed",
+    [{"buffer_batches": 8}, {"limits": LimitsConfig(decode_seconds=5, streams=3)}, {"seat": "torch"}],
+    ids=["buffer", "limits", "seat"],
 )
 def test_what_cannot_change_the_output_is_left_out(tmp_path: Path, changed: dict) -> None:
     assert key(tmp_path, CONFIG.model_copy(update=changed)) == key(tmp_path)
@@ -62,7 +64,7 @@ def test_what_cannot_change_the_output_is_left_out(tmp_path: Path, changed: dict
 def test_every_other_setting_counts(tmp_path: Path) -> None:
     """A setting that is added to RunConfig decides the output unless it is named here."""
     names = {name.removeprefix("setting ").partition(".")[0] for name, _ in key(tmp_path).parts if name.startswith("setting ")}
-    assert names == set(RunConfig.model_fields) - {"buffer_batches", "limits"}
+    assert names == set(RunConfig.model_fields) - {"buffer_batches", "limits", "seat"}
 
 
 def test_differences_are_told_in_words(tmp_path: Path) -> None:

@@ -12,14 +12,16 @@ from typing import Literal
 import av
 
 from vidrestore.config import LimitsConfig
-from vidrestore.errors import DamagedVideoError, EmptyVideoError, LimitExceededError, MediaError
+from vidrestore.errors import DamagedVideoError, EmptyVideoError, LimitExceededError, MediaError, RuntimeUnavailableError
 from vidrestore.media.convert import ToRGB
+from vidrestore.media.convert_on_device import LAYOUTS, ToDeviceRGB, layout_of
 from vidrestore.media.input.clock import Clock
 from vidrestore.media.input.damage import Damage
 from vidrestore.media.input.decoders import side_data
 from vidrestore.media.input.deinterlace import deinterlaced
 from vidrestore.media.input.ledger import Slot
 from vidrestore.media.input.media_info import MediaInfo
+from vidrestore.media.input.nvdec import UNTOLD_DAMAGE, doubted
 from vidrestore.media.input.packet_pass import PacketPass
 from vidrestore.media.input.picture_decoder import WHOLE, DecodeOptions, PictureDecoder, Window
 from vidrestore.media.input.probe import probe, require_restorable
@@ -73,8 +75,9 @@ class VideoDecoder(PictureDecoder):
     """Iterate over the pictures of a video, in display order.
 
     Use it as a context manager. Each `Frame` holds an own (3, H, W) numpy array, uint8 or (more than 8 bits a sample) uint16
-    full scale, RGB, that is a view of an (H, W, 3) array (channels last in memory); `index` counts from 0 at the first picture
-    yielded; `pts` and `duration` are the source's, in the stream's time base.
+    full scale, RGB, that is a view of an (H, W, 3) array (channels last in memory), or such a tensor on `options.device`, written
+    behind what that device's default stream does; `index` counts from 0 at the first picture yielded; `pts` and `duration` are
+    the source's, in the stream's time base.
 
     Timestamps follow the rule of `media.input.clock.Clock`, pictures are matched with packets as the ledger says. A picture is
     damaged if its container marks its packet, if its decoder refuses the packet or marks the picture, or if none comes for the
@@ -94,6 +97,7 @@ class VideoDecoder(PictureDecoder):
             short within the range is refused when opened, before any work.
         EmptyVideoError: not one picture (in the range).
         LimitExceededError: a picture took too long.
+        RuntimeUnavailableError: the GPU gave up on a picture that the CPU decodes.
         MediaError: interlaced video, a picture size or format that changes, or timestamps that jump back.
     """
 
@@ -113,10 +117,11 @@ class VideoDecoder(PictureDecoder):
         self._threads = options.threads
         self._on_damage = options.on_damage
         self._deinterlace = options.deinterlace
+        self._device = options.device
         self._limits = limits or self.media.limits
-        self._notices: list[str] = []
+        self._notices: list[str] = [UNTOLD_DAMAGE] if options.device else []
         self._pass = PacketPass(
-            self.media, self._limits, options.threads, options.on_damage == "conceal", self._note, self._too_slow
+            self.media, self._limits, options.threads, options.on_damage == "conceal", self._note, self._too_slow, options.device
         )
         self._delivered = self._begin
         self._unwanted = 0
@@ -145,14 +150,19 @@ class VideoDecoder(PictureDecoder):
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode from the start of the range; a second iteration begins anew."""
-        to_rgb = ToRGB(self.info)
+        to_rgb, on_device = ToRGB(self.info), ToDeviceRGB(self.info) if self._device is not None else None
         for shown in self._delivery():
             if self._unwanted:
                 self._unwanted -= 1
                 continue
-            pixels, alpha = to_rgb(shown.picture)
+            alpha = None
+            if on_device is not None and layout_of(shown.picture) in LAYOUTS.values():
+                data = self.media.cropped(on_device(shown.picture)).permute(2, 0, 1)
+            else:
+                pixels, alpha = to_rgb(shown.picture)
+                data = self.media.cropped(pixels).transpose(2, 0, 1)
             yield Frame(
-                data=self.media.cropped(pixels).transpose(2, 0, 1),
+                data=data,
                 index=self._delivered - 1,
                 pts=shown.pts,
                 time_base=self.info.time_base,
@@ -176,7 +186,7 @@ class VideoDecoder(PictureDecoder):
         self._delivered, self._layout = self._begin - self._passing, None
         if self._window is not None and self._window.first_pts is not None:
             # Who entered just behind a change would not see it: the pictures before it are another's.
-            self._layout = *self.media.coded_size, self.info.pixel_format.replace("yuvj", "yuv")
+            self._layout = *self.media.coded_size, self._layout_named(self.info.pixel_format)
         self._damage.clear()
         leaning: _Shown | None = None
         for shown in self._shown():
@@ -218,7 +228,7 @@ class VideoDecoder(PictureDecoder):
                 f"{picture.width}x{picture.height} {at}.",
                 "Cut the video there and restore the parts.",
             )
-        layout = picture.width, picture.height, picture.format.name.replace("yuvj", "yuv")
+        layout = picture.width, picture.height, self._layout_named(layout_of(picture))
         self._layout = self._layout or layout
         if layout != self._layout:
             raise MediaError(
@@ -227,6 +237,10 @@ class VideoDecoder(PictureDecoder):
             )
         if picture.interlaced_frame and not self._deinterlace:
             raise MediaError(f"{self.media.path} is interlaced {at}.", "Add --deinterlace.")
+
+    def _layout_named(self, pixel_format: str) -> str:
+        """What pictures of a pixel format must all be, by one name for those that differ only in range or in who decoded them."""
+        return LAYOUTS.get(pixel_format, pixel_format) if self._device else pixel_format.replace("yuvj", "yuv")
 
     def _refuse_missing_part(self) -> None:
         cut = self.media.truncation
@@ -272,6 +286,10 @@ class VideoDecoder(PictureDecoder):
         """
         # The deinterlacer looks at the picture before, too.
         first = None if self._first is None else self._first - int(self._deinterlace)
+        if self._device is not None:
+            slots = self._pass.slots(first, False)
+            yield from doubted(slots, lambda at: self._pass.slots(first if at is None else at, False, True), self._gave_up)
+            return
         frame_threads = self._on_damage == "stop" and self._threads > 1
         last: Slot | None = None
         for slot in self._pass.slots(first, frame_threads):
@@ -333,6 +351,12 @@ class VideoDecoder(PictureDecoder):
             f"Frame {self._delivered} of {self.media.path}{at} is damaged: {reason.rstrip('.')}.",
             index=self._delivered,
             seconds=seconds,
+        )
+
+    def _gave_up(self, reason: str) -> RuntimeUnavailableError:
+        return RuntimeUnavailableError(
+            f"NVDEC gave up at frame {self._delivered} of {self.media.path}, which the CPU decodes: {reason}.",
+            "Use --decoder cpu.",
         )
 
     def _too_slow(self) -> LimitExceededError:

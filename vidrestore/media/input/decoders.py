@@ -12,6 +12,7 @@ from av.codec.context import Flags
 from av.sidedata.sidedata import Type
 
 from vidrestore.config import LimitsConfig
+from vidrestore.errors import MediaError
 from vidrestore.media import tags
 from vidrestore.media.input.limits import codec_options
 from vidrestore.types import StreamInfo
@@ -90,10 +91,17 @@ def transparent_decoder(stream: av.VideoStream) -> av.VideoCodecContext | None:
 
 
 def side_data(picture: av.VideoFrame, name: str) -> bytes | None:
-    """Side data of a picture by FFmpeg's name of it (`A53_CC`); None if it has none."""
+    """Side data of a picture by FFmpeg's name of it (`A53_CC`); None if it has none.
+
+    Raises MediaError: the picture lies on a GPU, with data there that PyAV has no name for.
+    """
     try:
         known = picture.side_data
     except ValueError:  # PyAV 18 cannot list any if one is of a type that it does not know
+        if picture.sw_format is not None:
+            raise MediaError(
+                "A picture carries data of a kind that cannot be told apart on a GPU; it may hide captions.", "Use --decoder cpu."
+            ) from None
         known = _with_known_side_data(picture).side_data
     found = known.get(Type[name])  # type: ignore[call-overload]
     return None if found is None else bytes(found)

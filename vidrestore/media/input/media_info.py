@@ -8,8 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from vidrestore.config import LimitsConfig
 from vidrestore.media.input.declared import Crop
 from vidrestore.media.input.truncation import Truncation
@@ -124,8 +122,8 @@ class MediaInfo:
             self.video.height + self.crop.top + self.crop.bottom,
         )
 
-    def cropped(self, picture: NDArray[Any]) -> NDArray[Any]:
-        """What the container shows of a decoded (H, W) or (H, W, C) picture: a view of it, or itself."""
+    def cropped(self, picture: Any) -> Any:
+        """What the container shows of a decoded (H, W) or (H, W, C) picture, an array or a tensor: a view of it, or itself."""
         if self.crop is None:
             return picture
         return picture[self.crop.top :, self.crop.left :][: self.video.height, : self.video.width]

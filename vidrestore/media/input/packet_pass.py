@@ -23,6 +23,7 @@ from vidrestore.media.input.checksums import Ffv1Checksums
 from vidrestore.media.input.decoders import Decoder, open_decoder
 from vidrestore.media.input.ledger import Ledger, Slot
 from vidrestore.media.input.media_info import MediaInfo
+from vidrestore.media.input.nvdec import decoder_like, hwaccel_on
 from vidrestore.media.input.probe import open_input
 
 __all__ = ["PacketPass"]
@@ -49,6 +50,7 @@ class PacketPass:
         keep_corrupt: hand out pictures that lean on missing ones, once a sound one has come.
         note: called with a sentence for people.
         too_slow: makes the error for a picture that takes too long.
+        device: the GPU that decodes; None: the CPU.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class PacketPass:
         keep_corrupt: bool,
         note: Callable[[str], None],
         too_slow: Callable[[], LimitExceededError],
+        device: str | None = None,
     ) -> None:
         self.busy_since: float | None = None
         """`time.monotonic()` when FFmpeg was given something to do; None: it has nothing."""
@@ -68,6 +71,7 @@ class PacketPass:
         self._keep_corrupt = keep_corrupt
         self._note = note
         self._too_slow = too_slow
+        self._device = device
         self._container: av.container.InputContainer | None = None
 
     def close(self) -> None:
@@ -76,29 +80,34 @@ class PacketPass:
             self._container.close()
         self._container = None
 
-    def slots(self, moment: int | None, frame_threads: bool) -> Iterator[Slot]:
+    def slots(self, moment: int | None, frame_threads: bool, on_cpu: bool = False) -> Iterator[Slot]:
         """The moments of display from a sound key picture at or before `moment` on; from the beginning where there is no entry.
 
         Args:
             moment: in ticks of the stream's time base; None: the beginning.
             frame_threads: quick, but told less exactly where packets are refused.
+            on_cpu: not on the device, if there is one.
         """
+        device = None if on_cpu else self._device
         if moment is None:
-            return self._decode(None, frame_threads)
+            return self._decode(None, frame_threads, device)
         for margin in _SEEK_MARGINS:
-            slots = self._decode(moment, frame_threads, int(margin / self._media.video.time_base))
+            slots = self._decode(moment, frame_threads, device, int(margin / self._media.video.time_base))
             found = next(slots, None)
             if found is not None:
                 return chain([found], slots)
-        return self._decode(None, frame_threads)  # no index, no timestamps, or the range begins with the first picture
+        return self._decode(None, frame_threads, device)  # no index, no timestamps, or the range begins with the first picture
 
-    def _decode(self, moment: int | None, frame_threads: bool, margin: int = 0) -> Iterator[Slot]:
+    def _decode(self, moment: int | None, frame_threads: bool, device: str | None, margin: int = 0) -> Iterator[Slot]:
         """Open the file anew and decode it; nothing comes where it cannot be entered `margin` ticks before `moment`."""
         self.close()
         self._container = container = open_input(self._media)
         stream = container.streams[self._media.video_index]
         assert isinstance(stream, av.VideoStream)
-        decoder = open_decoder(stream, self._media.video, self._limits, self._threads, frame_threads)
+        if device is None:
+            decoder = open_decoder(stream, self._media.video, self._limits, self._threads, frame_threads)
+        else:
+            decoder = Decoder(decoder_like(stream, hwaccel_on(device), self._limits))
         ledger = Ledger(self._media.video.codec)
         packets = self._packets(container, stream, ledger)
         entry: int | None = None

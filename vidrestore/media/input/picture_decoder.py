@@ -30,6 +30,9 @@ class DecodeOptions:
     """conceal: the decoder's best guess stays in a damaged picture's place, else a neighbour; all are listed."""
     deinterlace: bool = False
     """Make whole pictures of fields instead of refusing interlaced video."""
+    device: str | None = None
+    """The GPU (`cuda`, `cuda:1`) whose NVDEC decodes, for a source that `require_nvdec` lets pass: `Frame.data` are then torch
+    tensors there. None: the CPU, and numpy arrays."""
 
 
 WHOLE = DecodeOptions()

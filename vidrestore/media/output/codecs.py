@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["ENCODERS", "PRORES_FULL_CHROMA", "Encoder"]
+from vidrestore.config import EncodeConfig
+
+__all__ = ["ENCODERS", "NVENC", "PRORES_FULL_CHROMA", "Encoder", "encoder_of", "encoders_of"]
 
 _X26_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
 PRORES_FULL_CHROMA = ("4444", "4444xq")
@@ -26,6 +28,7 @@ class Encoder:
     presets: tuple[str, ...] = ()
     largest_crf: int | None = None
     """None: it has no such quality."""
+    smallest_crf: int = 0
     odd_sizes: bool = False
     """Whether subsampled chroma can have an odd width or height."""
     hdr_metadata: bool = False
@@ -34,11 +37,25 @@ class Encoder:
     """Whether the stream itself names matrix, range, primaries and transfer, so that any container will do."""
     captions: bool = False
     """Whether closed captions on a picture are written."""
+    places_chroma: bool = False
+    """Whether its stream says where chroma lies, wherever that is."""
+    hardware: bool = False
+    """Whether a GPU does it: what it takes, only opening it tells."""
+
+    def given(self, pixel_format: str) -> str:
+        """What it is given for a stream of this pixel format: the same numbers, perhaps in another layout."""
+        return "p010le" if self.hardware and pixel_format == "yuv420p10le" else pixel_format
 
 
 ENCODERS = {
     "h264": Encoder(
-        "libx264", {8: _ALL_THREE, 10: _ALL_THREE}, presets=_X26_PRESETS, largest_crf=51, hdr_metadata=True, captions=True
+        "libx264",
+        {8: _ALL_THREE, 10: _ALL_THREE},
+        presets=_X26_PRESETS,
+        largest_crf=51,
+        hdr_metadata=True,
+        captions=True,
+        places_chroma=True,
     ),
     "hevc": Encoder(
         "libx265",
@@ -47,6 +64,7 @@ ENCODERS = {
         largest_crf=51,
         hdr_metadata=True,
         captions=True,
+        places_chroma=True,
     ),
     "av1": Encoder(
         "libsvtav1",
@@ -87,3 +105,40 @@ ENCODERS = {
         tagged=False,
     ),
 }
+
+_NVENC_PRESETS = ("p1", "p2", "p3", "p4", "p5", "p6", "p7")
+NVENC = {
+    "h264": Encoder(
+        "h264_nvenc",
+        {8: ("420p", "444p")},
+        presets=_NVENC_PRESETS,
+        largest_crf=51,
+        smallest_crf=1,
+        captions=True,
+        hardware=True,
+    ),
+    "hevc": Encoder(
+        "hevc_nvenc",
+        {8: ("420p", "444p"), 10: ("420p",)},
+        presets=_NVENC_PRESETS,
+        largest_crf=51,
+        smallest_crf=1,
+        captions=True,
+        hardware=True,
+    ),
+    "av1": Encoder(
+        "av1_nvenc", {8: ("420p",), 10: ("420p",)}, presets=_NVENC_PRESETS, largest_crf=63, smallest_crf=1, hardware=True
+    ),
+}
+"""The encoders of NVIDIA's GPUs. Their quality 0 means "automatic", and they write neither HDR's static metadata as we would
+give it nor where chroma lies."""
+
+
+def encoders_of(encode: EncodeConfig) -> dict[str, Encoder]:
+    """By codec, those that the settings leave the choice of."""
+    return NVENC if encode.encoder == "nvenc" else ENCODERS
+
+
+def encoder_of(encode: EncodeConfig) -> Encoder:
+    """That of a configuration whose codec is settled, and is one that they have."""
+    return encoders_of(encode)[encode.codec]

@@ -14,10 +14,11 @@ from typing import Any
 
 import av
 import av.error
-import av.logging
 
 from vidrestore.config import EncodeConfig
-from vidrestore.errors import ConfigError, UnsupportedStreamError, UsageError, VidrestoreError
+from vidrestore.errors import ConfigError, RuntimeUnavailableError, UnsupportedStreamError, UsageError, VidrestoreError
+from vidrestore.media.messages import Messages
+from vidrestore.media.output.codecs import Encoder
 from vidrestore.media.tags import LOG_LOCK
 from vidrestore.types import StreamInfo
 
@@ -46,6 +47,7 @@ _GENERIC = frozenset(
 
 _SETTINGS = {
     "crf": "--crf",
+    "cq": "--crf",
     "preset": "preset in the config",
     "cpu-used": "preset in the config",
     "speed": "preset in the config",
@@ -57,6 +59,7 @@ _BROKEN_PROMISES = (
         re.compile(
             r"threads|thread_type|row-mt|.*-?threads|pools|numa-pools|wpp|no-wpp|pmode|pme|lp|pin|unpin|ss|level-of-parallelism|asm|no-asm"
             r"|(non-)?deterministic|cpu-independent|opencl.*|tile-threads|startup-mg-size-auto|rtc|slices-max|sliced-threads"
+            r"|gpu|surfaces|delay|split_encode_mode"
         ),
         "it can make the bits differ from one machine or run to the next",
     ),
@@ -64,7 +67,7 @@ _BROKEN_PROMISES = (
         re.compile(
             r"range|fullrange|colorprim|transfer|colormatrix|chromaloc|color[-_].*|matrix-coefficients|chroma-sample-position"
             r"|chroma_sample_location|master(ing)?-display|max-cll|cll|content-light|hdr.*|alternative-transfer|atc-sei|dolby.*|dhdr10.*"
-            r"|video-signal-type-preset|videoformat|overscan|input-.*|output-.*|profile-idc|color-format|encoder-color-format|pixel_format"
+            r"|video-signal-type-preset|videoformat|overscan|input-.*|output-.*|profile-idc|color-format|encoder-color-format|pixel_format|highbitdepth|rgb_mode"
         ),
         "the colour and its depth are the source's",
     ),
@@ -82,7 +85,10 @@ _BROKEN_PROMISES = (
         ),
         "it reads or writes other files",
     ),
-    (re.compile(r"a53cc|udu_sei|alpha_bits|alpha_mode|ts-parameters|sei|aud-off"), "captions or transparency would be lost"),
+    (
+        re.compile(r"a53cc|udu_sei|extra_sei|alpha_bits|alpha_mode|ts-parameters|sei|aud-off"),
+        "captions or transparency would be lost",
+    ),
     (re.compile(r"flags.*|strict|err_detect"), "it switches off what keeps the output reproducible and readable"),
 )
 _REALTIME = re.compile(r"realtime|rt|1")
@@ -138,7 +144,7 @@ def _keep_promises(name: str, what: str) -> None:
 
 def check_encoder(
     encode: EncodeConfig,
-    encoder_name: str,
+    encoder: Encoder,
     options: dict[str, str],
     configure: Callable[[Any, StreamInfo], None],
     info: StreamInfo,
@@ -147,23 +153,25 @@ def check_encoder(
 
     Args:
         encode: settled.
-        encoder_name: FFmpeg's.
+        encoder: the one that it asks for.
         options: of the encoder, ours and the user's.
         configure: sets a stream up as it will be, for a picture like the one given.
-        info: the picture to be written; a part of it at most 256x144 is tried.
+        info: the picture to be written; a part of it at most 256x144 is tried, all of it on a GPU, whose limits only it knows.
 
     Raises:
         ConfigError: an option, or a key among a library's parameters, is unknown or has a wrong value.
         UsageError: the encoder refuses pictures of this size or kind.
         UnsupportedStreamError: it writes nothing.
+        RuntimeUnavailableError: it is a GPU's, and there is none that takes this.
     """
     # What a job asks for is asked for again by each of its segments; only answers that nothing is wrong are remembered.
-    question = repr((encode, encoder_name, sorted(options.items()), configure, info))
+    question = repr((encode, encoder.name, sorted(options.items()), configure, info))
     if question in _TAKEN:
         return
     small = replace(info, width=_trial_side(info.width, _TRIAL[0]), height=_trial_side(info.height, _TRIAL[1]))
-    with LOG_LOCK, _Messages() as messages:
-        problem = _try(encoder_name, options, configure, small)
+    tried = info if encoder.hardware else small
+    with LOG_LOCK, Messages() as messages:
+        problem = _try(encoder.name, options, configure, tried)
     complaints = [text for text in messages.texts if _COMPLAINT.search(text)]
     if complaints:
         raise ConfigError(
@@ -173,7 +181,11 @@ def check_encoder(
     if isinstance(problem, VidrestoreError):
         raise problem
     if problem is not None:
-        said = next((text for text in messages.texts if text), str(getattr(problem, "strerror", None) or problem))
+        said = messages.first(problem)
+        if encoder.hardware:
+            raise RuntimeUnavailableError(
+                f"NVENC cannot write {encode.codec} of {info.width}x{info.height} here: {said}.", "Use --encoder software."
+            )
         if encode.options:
             raise ConfigError(f"{encode.codec} refuses these options: {said}.", "Correct encode.options.")
         raise UsageError(
@@ -226,30 +238,3 @@ class _Stream:
 
     def __init__(self, context: Any) -> None:
         self.codec_context = context
-
-
-class _Messages:
-    """What FFmpeg's log says at warning level within a `with`, in this thread.
-
-    The level is FFmpeg's global one, and is put back. What other threads say meanwhile is nobody's: without this it would not
-    be said at all. A message like the last one is heard, too: the same mistake may be made twice.
-    """
-
-    def __enter__(self) -> _Messages:
-        self.texts: list[str] = []
-        self._level, self._skips = av.logging.get_level(), av.logging.get_skip_repeated()
-        self._others, self._ours = av.logging.Capture(local=False), av.logging.Capture()
-        self._others.__enter__()
-        self._lines = self._ours.__enter__()
-        av.logging.set_skip_repeated(False)
-        av.logging.set_level(av.logging.WARNING)
-        av.logging.set_libav_level(av.logging.WARNING)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        av.logging.set_level(self._level)
-        av.logging.set_libav_level(av.logging.INFO)
-        av.logging.set_skip_repeated(self._skips)
-        self._ours.__exit__(*error)
-        self._others.__exit__(*error)
-        self.texts = [text.strip().rstrip(".") for _, _, text in self._lines]

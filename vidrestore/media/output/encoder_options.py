@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vidrestore.config import DEFAULT_CRF, DEFAULT_ENCODER_PRESET, EncodeConfig
+from vidrestore.config import DEFAULT_CRF, DEFAULT_ENCODER_PRESET, DEFAULT_NVENC_PRESET, EncodeConfig
 from vidrestore.media.convert import has_alpha
-from vidrestore.media.output.codecs import ENCODERS
+from vidrestore.media.output.codecs import encoder_of
 from vidrestore.types import ColorSpec
 
 __all__ = ["encoder_options"]
@@ -12,6 +12,14 @@ __all__ = ["encoder_options"]
 _CUTREE_WRITES_BEYOND = 48
 """Widest picture with fewer than four blocks of 16 in a row: x265's block tree takes them four at a time, writes past the end of
 its memory there, and the process ends by a signal, now or later."""
+
+_NVENC = {
+    "h264": {"g": "250", "profile": "high"},
+    "hevc": {"g": "250", "split_encode_mode": "disabled"},
+    "av1": {"g": "250", "split_encode_mode": "disabled"},
+}
+"""A key picture at least as often as x264 has one. Large pictures are not split among the encoders of a GPU: how many it has
+would decide the bits."""
 
 
 def encoder_options(
@@ -26,8 +34,10 @@ def encoder_options(
         size: width and height of the picture.
     """
     options = _quality(encode)
-    ours = _parameters(encode, color, size[0])
-    if encode.codec == "ffv1":
+    ours = {} if encoder_of(encode).hardware else _parameters(encode, color, size[0])
+    if encoder_of(encode).hardware:
+        options |= _NVENC[encode.codec]
+    elif encode.codec == "ffv1":
         options |= {"level": "3", "slices": "1" if min(size) < 16 else "4", "slicecrc": "1", "g": "1"}
     elif encode.codec == "vp9":
         options |= {"b": "0", "deadline": "good", "row-mt": "0"}
@@ -53,12 +63,22 @@ def encoder_options(
 
 
 def _quality(encode: EncodeConfig) -> dict[str, str]:
-    if ENCODERS[encode.codec].largest_crf is None:
+    if encoder_of(encode).hardware:
+        return _nvenc_quality(encode)
+    if encoder_of(encode).largest_crf is None:
         return {}
     preset = DEFAULT_ENCODER_PRESET[encode.codec] if encode.preset == "auto" else encode.preset
     options = {"cpu-used" if encode.codec == "vp9" else "preset": str(preset)}
     if encode.crf is not None or not {"qp", "b", "lossless"} & encode.options.keys():
         options["crf"] = str(DEFAULT_CRF[encode.codec] if encode.crf is None else encode.crf)
+    return options
+
+
+def _nvenc_quality(encode: EncodeConfig) -> dict[str, str]:
+    """Its constant quality: `cq` of variable rate without a bound, on a scale much like crf's."""
+    options = {"preset": DEFAULT_NVENC_PRESET if encode.preset == "auto" else encode.preset, "tune": "hq"}
+    if encode.crf is not None or not {"qp", "b", "rc"} & encode.options.keys():
+        options |= {"rc": "vbr", "cq": str(DEFAULT_CRF[encode.codec] if encode.crf is None else encode.crf), "b": "0"}
     return options
 
 

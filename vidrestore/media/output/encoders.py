@@ -10,6 +10,8 @@ The rules, in order:
 3. Chroma sampling: the source's, else the next finer one, else 4:2:0 with a notice. RGB stays RGB in ffv1, else it becomes
    4:4:4; grey becomes 4:2:0 with neutral colour, because engines may tint it.
 4. Colour: the source's tags. HDR's static metadata goes along or the codec is refused.
+
+With `encoder = "nvenc"` the same rules choose among h264, hevc and av1 as a GPU writes them.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from vidrestore.config import EncodeConfig
 from vidrestore.errors import ConfigError, UnknownCodecError, UnsupportedStreamError, UsageError
 from vidrestore.media import tags
 from vidrestore.media.convert import has_alpha
-from vidrestore.media.output.codecs import ENCODERS, Encoder
+from vidrestore.media.output.codecs import ENCODERS, NVENC, Encoder, encoder_of, encoders_of
 from vidrestore.media.output.containers import FORMATS
 from vidrestore.media.output.encoder_check import check_encoder, check_options
 from vidrestore.media.output.encoder_options import encoder_options
@@ -65,10 +67,15 @@ class EncoderPlan:
     """What the muxer has to be told of the stream by a metadata key."""
     notices: tuple[str, ...]
 
+    @property
+    def given_format(self) -> str:
+        """The pixel format that the encoder is given: `pixel_format`'s numbers."""
+        return self.encoder.given(self.pixel_format)
+
     def configure(self, stream: Any, info: StreamInfo) -> None:
         """Set size, format, colour tags, aspect and threads on a PyAV video stream, before it is opened."""
         context, color = stream.codec_context, self.color
-        context.width, context.height, context.pix_fmt = info.width, info.height, self.pixel_format
+        context.width, context.height, context.pix_fmt = info.width, info.height, self.given_format
         context.time_base = info.time_base
         context.thread_count = self.encode.threads
         context.flags |= av.codec.context.Flags.bitexact
@@ -80,7 +87,7 @@ class EncoderPlan:
             context.sample_aspect_ratio = info.sample_aspect_ratio
         if self.encode.codec == "hevc" and self.container in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # the tag Apple's players ask for
-        if self.encode.codec == "av1":
+        if self.encoder.name == "libsvtav1":
             os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 writes to stderr past every log level
 
     def mend(self, packet: av.Packet, pictures: int) -> None:
@@ -89,7 +96,7 @@ class EncoderPlan:
         x265 takes decoding times from memory it never wrote where a stream has fewer than 3 pictures. As nothing can be
         reordered there, each is decoded when it is shown.
         """
-        if self.encode.codec == "hevc" and pictures < 3:
+        if self.encoder.name == "libx265" and pictures < 3:
             packet.dts = packet.pts
 
 
@@ -103,6 +110,7 @@ def plan_encoding(encode: EncodeConfig, info: StreamInfo, container: str) -> Enc
         ConfigError: a preset or an option of the encoder that it does not have, or that would break a promise.
         UnknownCodecError: this build of FFmpeg lacks the encoder.
         UnsupportedStreamError: the container cannot hold the codec.
+        RuntimeUnavailableError: there is no GPU that encodes such pictures.
     """
     settled = settle_encode(encode, info, container)
     encoder = _find_encoder(settled, container)
@@ -128,7 +136,7 @@ def plan_encoding(encode: EncodeConfig, info: StreamInfo, container: str) -> Enc
         {"alpha_mode": "1"} if alpha and settled.codec == "vp9" else {},
         tuple(notices),
     )
-    check_encoder(settled, encoder.name, plan.options, plan.configure, info)
+    check_encoder(settled, encoder, plan.options, plan.configure, info)
     return plan
 
 
@@ -138,6 +146,11 @@ def settle_encode(encode: EncodeConfig, info: StreamInfo, container: str) -> Enc
     Raises UsageError by the rules at the top of this file.
     """
     codec = encode.codec if encode.codec != "auto" else _pick_codec(encode, info, container)
+    if codec not in encoders_of(encode):
+        raise UsageError(
+            f"NVENC writes {', '.join(NVENC)}, and not {codec}{', which keeps the transparency' if info.alpha else ''}.",
+            "Choose one of these with --codec, or use --encoder software.",
+        )
     if info.alpha:
         _require_alpha(codec, container)
     depth = _pick_depth(encode, info, codec)
@@ -163,10 +176,13 @@ def _pick_codec(encode: EncodeConfig, info: StreamInfo, container: str) -> str:
             )
         return _WITH_ALPHA[container]
     wanted = min(12, _wanted_depth(encode, info))
-    candidates = [codec for codec in _BY_PREFERENCE if codec in held]
+    known = encoders_of(encode)
+    candidates = [codec for codec in _BY_PREFERENCE if codec in held and codec in known]
+    if not candidates:
+        raise UsageError(f"NVENC writes nothing that a {FORMATS[container].extension} file holds.", "Use --encoder software.")
     if info.color.hdr:
         candidates.sort(key=lambda codec: codec == "h264")
-    enough = [codec for codec in candidates if max(ENCODERS[codec].samplings) >= wanted] or candidates
+    enough = [codec for codec in candidates if max(known[codec].samplings) >= wanted] or candidates
     tagged = [codec for codec in enough if not lost_tags(info.color, codec, container)] or enough
     return tagged[0]
 
@@ -180,7 +196,7 @@ def _require_alpha(codec: str, container: str) -> None:
 
 
 def _pick_depth(encode: EncodeConfig, info: StreamInfo, codec: str) -> int:
-    encoder = ENCODERS[codec]
+    encoder = encoders_of(encode)[codec]
     depths = sorted(encoder.alpha if info.alpha else encoder.samplings)
     wanted = _wanted_depth(encode, info)
     if encode.bit_depth != "auto" and wanted not in depths:
@@ -190,10 +206,11 @@ def _pick_depth(encode: EncodeConfig, info: StreamInfo, codec: str) -> int:
         wanted = 12
     enough = [depth for depth in depths if depth >= wanted]
     if not enough:
-        other = "ffv1 in .mkv" if info.alpha else "hevc, or ffv1 in .mkv"
+        other = "--codec ffv1 in .mkv" if info.alpha else "--codec hevc, or ffv1 in .mkv"
+        other = "Use --encoder software" if encoder.hardware else f"Choose {other}"
         raise UsageError(
             f"{codec} holds at most {depths[-1]} bits a sample, and the source has {info.color.bit_depth}.",
-            f"Choose --codec {other}, or give the rest up with --bit-depth {depths[-1]}.",
+            f"{other}, or give the rest up with --bit-depth {depths[-1]}.",
         )
     return enough[0]
 
@@ -218,7 +235,7 @@ def _find_encoder(encode: EncodeConfig, container: str) -> Encoder:
             f"A {form.extension} file cannot hold {encode.codec} video.",
             f"Choose --codec {' or '.join(sorted(form.pictures))}, or write to .mkv.",
         )
-    encoder = ENCODERS[encode.codec]
+    encoder = encoder_of(encode)
     try:
         av.codec.Codec(encoder.name, "w")
     except av.codec.codec.UnknownCodecError:
@@ -226,8 +243,10 @@ def _find_encoder(encode: EncodeConfig, container: str) -> Encoder:
     if encode.crf is not None and encoder.largest_crf is None:
         why = "it is lossless" if encode.codec == "ffv1" else "its preset (proxy to 4444xq) sets the quality"
         raise UsageError(f"--crf means nothing to {encode.codec}: {why}.", "Leave it out.")
-    if encode.crf is not None and encoder.largest_crf is not None and encode.crf > encoder.largest_crf:
-        raise UsageError(f"--crf {encode.crf} is out of range for {encode.codec}.", f"Use 0..{encoder.largest_crf}.")
+    if encode.crf is not None and not encoder.smallest_crf <= encode.crf <= (encoder.largest_crf or 0):
+        whose = f"{encode.codec} of NVENC" if encoder.hardware else encode.codec
+        span = f"{encoder.smallest_crf}..{encoder.largest_crf}"
+        raise UsageError(f"--crf {encode.crf} is out of range for {whose}.", f"Use {span}.")
     if encoder.presets and encode.preset not in ("auto", *encoder.presets):
         raise ConfigError(f"{encode.codec} has no preset {encode.preset!r}.", f"Use auto, {', '.join(encoder.presets)}.")
     return encoder

@@ -32,7 +32,7 @@ class PictureEncoder:
     def __init__(self, plan: PicturePlan, encoder: Any) -> None:
         self._plan, self._encoder = plan, encoder
         encoding, info = plan.encoding, plan.info
-        self._from_rgb = FromRGB(info.width, info.height, encoding.pixel_format, encoding.color)
+        self._from_rgb = FromRGB(info.width, info.height, encoding.given_format, encoding.color)
         self._count = 0
         self.notices: tuple[str, ...] = ()
         """What the pictures so far had that cannot be written."""
@@ -77,8 +77,11 @@ class _Stream:
         self.codec_context = context
 
 
-def open_context(plan: PicturePlan) -> Any:
-    """The encoder without a container, opened as PyAV opens it for a stream of this container: with the same parameter sets."""
+def open_context(plan: PicturePlan, gpu: int | None = None) -> Any:
+    """The encoder without a container, opened as PyAV opens it for a stream of this container: with the same parameter sets.
+
+    `gpu`: which one encodes, if the encoder is a GPU's; None: any.
+    """
     encoding = plan.encoding
     context: Any = av.CodecContext.create(encoding.encoder.name, "w")
     context.bit_rate, context.bit_rate_tolerance = 0, 128000
@@ -87,5 +90,7 @@ def open_context(plan: PicturePlan) -> Any:
         context.flags |= av.codec.context.Flags.global_header
     encoding.configure(_Stream(context), replace(plan.info, time_base=plan.time_base))
     context.options = dict(encoding.options)
+    if encoding.encoder.hardware and gpu is not None:
+        context.options = {**context.options, "gpu": str(gpu)}
     context.open()
     return context

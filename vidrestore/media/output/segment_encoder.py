@@ -48,6 +48,7 @@ class SegmentEncoder:
         config: the settings.
         origin: what `segment_origin` of the join gave; needed where it gave something.
         comment: which engines ran; written by the join, not here.
+        gpu: number of the GPU that encodes, if the encoder is a GPU's; None: any.
 
     Raises:
         UsageError, MediaError: as `check_sink` does for the picture.
@@ -65,6 +66,7 @@ class SegmentEncoder:
         *,
         origin: Fraction | None = None,
         comment: str = "",
+        gpu: int | None = None,
     ) -> None:
         self.path, self._first, self._frames = path, -1, 0
         kind = kind_of_sink(target, config.container)
@@ -83,7 +85,7 @@ class SegmentEncoder:
             if config.cfr and (origin is None or rate is None):
                 raise ValueError("a constant rate needs the origin of its grid")
             begin = origin if config.cfr and origin is not None else Fraction(0)
-            self._taker = _Coded(self._writer, picture, begin)
+            self._taker = _Coded(self._writer, picture, begin, gpu)
             if config.cfr and rate is not None:
                 self._grid = Grid(self._taker.write, rate, begin)
         except BaseException as error:
@@ -150,9 +152,9 @@ class _Taker(Protocol):
 class _Coded:
     """Pictures to packets of the output's encoder, whose times begin at 0 in every segment."""
 
-    def __init__(self, writer: PacketWriter, picture: PicturePlan, origin: Fraction) -> None:
+    def __init__(self, writer: PacketWriter, picture: PicturePlan, origin: Fraction, gpu: int | None) -> None:
         self._writer, self._picture, self._origin = writer, picture, origin
-        self._context = open_context(picture)
+        self._context = open_context(picture, gpu)
         self._extradata: bytes = self._context.extradata or b""
         self._encoder = PictureEncoder(picture, self._context)
         self._pts: list[int] = []

@@ -84,6 +84,8 @@ class SinkPlan:
     notices: tuple[str, ...] = ()
     frame_rate: Fraction | None = None
     """Frames a second of outputs that know only a constant rate, and of `--cfr`; None: the source's times are kept."""
+    encoder: str = ""
+    """FFmpeg's name of the encoder; empty for images, gif and y4m."""
 
 
 def kind_of_sink(target: str | Path, container: str | None = None) -> SinkKind:
@@ -122,6 +124,8 @@ def check_sink(
     """
     kind = kind_of_sink(target, config.container)
     info = without_alpha(info, config)
+    if kind != "muxed" and config.encode.encoder == "nvenc":
+        raise UsageError(f"NVENC writes h264, hevc and av1, which {target} does not hold.", "Leave out --encoder nvenc.")
     if kind == "sequence":
         return _check_sequence(target, media, info, config, overwrite)
     if kind == "gif":
@@ -179,6 +183,7 @@ def _check_muxed(target: Path, media: MediaInfo, info: StreamInfo, config: RunCo
         bit_depth=encoding.color.bit_depth,
         notices=(*encoding.notices, *streams.notices, *([unmarked] if unmarked else [])),
         frame_rate=rate,
+        encoder=encoding.encoder.name,
     )
 
 

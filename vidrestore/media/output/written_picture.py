@@ -10,7 +10,7 @@ import av
 from vidrestore.color import default_matrix
 from vidrestore.config import EncodeConfig
 from vidrestore.errors import UsageError
-from vidrestore.media.output.codecs import ENCODERS, PRORES_FULL_CHROMA
+from vidrestore.media.output.codecs import ENCODERS, PRORES_FULL_CHROMA, encoder_of
 from vidrestore.media.output.containers import FORMATS
 from vidrestore.types import ColorSpec, StreamInfo
 
@@ -26,7 +26,7 @@ def choose_pixel_format(info: StreamInfo, encode: EncodeConfig) -> tuple[str, st
 
     Odd sizes cannot be halved by most codecs, so they get 4:4:4. Raises UsageError where that cannot be either.
     """
-    encoder = ENCODERS[encode.codec]
+    encoder = encoder_of(encode)
     assert isinstance(encode.bit_depth, int)
     layout = av.VideoFormat(info.pixel_format, 64, 64)
     if encode.codec == "ffv1" and (layout.is_rgb or layout.has_palette):
@@ -116,11 +116,15 @@ def output_color(info: StreamInfo, encode: EncodeConfig, pixel_format: str) -> C
 def place_chroma(color: ColorSpec, encode: EncodeConfig, container: str) -> ColorSpec:
     """With chroma moved to the left, where players take it to be, if neither codec nor container can say that it is elsewhere.
 
-    H.264 and HEVC name six places, AV1 two (6.4.2: vertical, colocated), Matroska all.
+    H.264 and HEVC name six places, AV1 two (6.4.2: vertical, colocated), Matroska all. Streams of NVENC name none, and where they
+    do not, readers take what the stream leaves out for left, whatever Matroska says.
     """
-    if color.chroma_location is None or container in ("matroska", "webm") or encode.codec in ("h264", "hevc"):
+    encoder = encoder_of(encode)
+    if color.chroma_location is None or encoder.places_chroma:
         return color
-    if encode.codec == "av1" and color.chroma_location == "topleft":
+    if not encoder.hardware and container in ("matroska", "webm"):
+        return color
+    if not encoder.hardware and encode.codec == "av1" and color.chroma_location == "topleft":
         return color
     return replace(color, chroma_location="left")
 
@@ -150,7 +154,9 @@ def static_hdr(color: ColorSpec, encode: EncodeConfig) -> tuple[ColorSpec, list[
     """The colour with mastering display and content light as the codec can hold them, and what is rounded."""
     if color.mastering_display is None and color.content_light is None:
         return color, []
-    if not ENCODERS[encode.codec].hdr_metadata:
+    if encoder_of(encode).hardware:
+        raise UsageError("NVENC does not keep the HDR mastering display and content light level.", "Use --encoder software.")
+    if not encoder_of(encode).hdr_metadata:
         raise UsageError(
             f"{encode.codec} cannot keep the HDR mastering display and content light level.", "Choose --codec hevc, av1 or h264."
         )

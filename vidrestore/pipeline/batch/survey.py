@@ -15,6 +15,7 @@ from vidrestore.pipeline.engines import card_digest
 from vidrestore.pipeline.job import expected_frames
 from vidrestore.pipeline.journal.fingerprint import Key, make_key
 from vidrestore.pipeline.journal.journal import job_folder, sweep
+from vidrestore.runtimes import pick_device
 
 __all__ = ["Survey", "settings_key"]
 
@@ -144,10 +145,12 @@ def settings_key(config: RunConfig, engines_dir: Path | None) -> Key:
     Raises:
         EngineError: an engine that the settings name is missing or broken.
         UsageError: they name none.
+        RuntimeUnavailableError: there is no device for the runtime that they name.
     """
     if not config.engines:
         raise UsageError("No engine was asked for.", "Name at least one: flare, day, night, sr or an engine's id.")
     catalog = Catalog.find(engines_dir)
-    cards = [catalog.resolve(name, config.tier, config.device) for name in config.engines]
+    device = pick_device("auto", config.runtime) if config.device == "auto" else config.device
+    cards = [catalog.resolve(name, config.tier, device) for name in config.engines]
     key = make_key((), config, [(card.id, card_digest(card)) for card in cards], {})
     return Key(tuple(part for part in key.parts if part[0].startswith(DECIDING)))

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from vidrestore.pipeline.journal.fingerprint import Key
-from vidrestore.pipeline.journal.states import JOURNAL
+from vidrestore.pipeline.journal.states import JOURNAL, kept_fact
 
-__all__ = ["EARLIER", "lay_by", "take_back"]
+__all__ = ["EARLIER", "kept_facts", "lay_by", "take_back"]
 
 EARLIER = "earlier"
 _DIGITS = 16
@@ -42,6 +43,13 @@ def take_back(folder: Path, key: Key) -> bool:
     (place / JOURNAL).replace(folder / JOURNAL)
     shutil.rmtree(folder / EARLIER / place.name, ignore_errors=True)
     return True
+
+
+def kept_facts(folder: Path, name: str) -> list[Any]:
+    """What a job's journal and those that were laid by say under `name`, where they count segments as done; the job's first."""
+    earlier = folder / EARLIER
+    places = [folder, *(sorted(earlier.iterdir()) if earlier.is_dir() else ())]
+    return [fact for fact in (kept_fact(place, name) for place in places) if fact is not None]
 
 
 def _place(folder: Path, key: Key) -> Path:

@@ -21,7 +21,7 @@ __all__ = ["Key", "Stamp", "digest_of", "make_key"]
 
 CHUNK = 1 << 22
 """Bytes read at once."""
-WITHOUT_EFFECT = frozenset({"buffer_batches", "limits"})
+WITHOUT_EFFECT = frozenset({"buffer_batches", "limits", "seat"})
 """Settings that cannot change the output: limits refuse a file before anything is restored, or stop the run."""
 COMPUTING = ("numpy", "opencv-python-headless", "numba", "llvmlite")
 """Packages beside torch whose arithmetic is in the pictures (conversion, motion, kernels and what compiles them)."""

@@ -16,7 +16,7 @@ from vidrestore.errors import StorageError
 from vidrestore.pipeline.journal.lock import holder_of, is_held
 from vidrestore.pipeline.journal.store import DamagedJournal, Store
 
-__all__ = ["ENDING", "JOURNAL", "JobState", "kept_frames", "read_jobs", "recorded_output"]
+__all__ = ["ENDING", "JOURNAL", "JobState", "kept_fact", "kept_frames", "read_jobs", "recorded_output"]
 
 JOURNAL = "journal.sqlite"
 ENDING = ".vidrestore"
@@ -90,6 +90,17 @@ def kept_frames(folder: Path) -> int:
     """Frames whose segments the journal in a job's folder counts as done; 0 where there is none that can be read."""
     state = _state_of(folder) if (folder / JOURNAL).is_file() else None
     return 0 if state is None else state.frames
+
+
+def kept_fact(folder: Path, name: str) -> Any:
+    """What the journal in a folder says under `name`, if it counts segments as done; None: nothing, or none that can be read."""
+    if not (folder / JOURNAL).is_file():
+        return None
+    try:
+        with _opened(folder) as store:
+            return store.facts().get(name) if store.counts()[0] else None
+    except (DamagedJournal, StorageError, OSError):
+        return None
 
 
 def _state_of(folder: Path) -> JobState | None:

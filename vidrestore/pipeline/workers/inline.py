@@ -32,6 +32,10 @@ class InlinePool:
         """See WorkerPool."""
         return 1
 
+    def sharing(self, config: RunConfig) -> int:
+        """See WorkerPool."""
+        return 1
+
     def run(
         self,
         spec: JobSpec,

@@ -19,7 +19,15 @@ from typing import Any
 from vidrestore.config import RunConfig
 from vidrestore.errors import InterruptedJob, RuntimeFailure
 from vidrestore.pipeline.segment import JobSpec, Segment, SegmentDone
-from vidrestore.pipeline.workers.local_worker import LocalWorker, Place, manner_of_death, places, python, worker_count
+from vidrestore.pipeline.workers.local_worker import (
+    LocalWorker,
+    Place,
+    manner_of_death,
+    most_on_one_device,
+    places,
+    python,
+    worker_count,
+)
 from vidrestore.pipeline.workers.messages import (
     Asked,
     Begin,
@@ -36,7 +44,7 @@ from vidrestore.pipeline.workers.messages import (
 from vidrestore.pipeline.workers.process import DEFAULT_RUNNERS
 from vidrestore.pipeline.workers.scheduler import Scheduler
 
-__all__ = ["LocalPool", "worker_count"]
+__all__ = ["LocalPool", "most_on_one_device", "worker_count"]
 
 WATCH_SECONDS = 0.1
 """How often a run asks whether it is to stop, at least."""
@@ -46,7 +54,7 @@ KILL_SECONDS = 10.0
 MAX_DEATHS = 3
 """How often a worker may end at one segment, or before it has started."""
 GO_ON = "What is done is kept: run the same command again to go on, and report it if it happens again."
-LESS_MEMORY = "If the machine ran out of memory, use fewer workers or a smaller batch_size or tile_size; what is done is kept."
+LESS_MEMORY = "If the machine ran out of memory, use fewer workers, or a smaller --batch-size or tile_size; what is done is kept."
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,10 @@ class LocalPool:
     def workers_for(self, config: RunConfig) -> int:
         """See WorkerPool: as many as there are processes, whatever the settings."""
         return self._count
+
+    def sharing(self, config: RunConfig) -> int:
+        """See WorkerPool."""
+        return most_on_one_device(self._count, self._device or config.device)
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from vidrestore.pipeline.interrupts import SIGNALS
 from vidrestore.pipeline.machine import available_cores
 from vidrestore.pipeline.workers.messages import Channel
 
-__all__ = ["LocalWorker", "Place", "manner_of_death", "places", "split_cores", "worker_count"]
+__all__ = ["LocalWorker", "Place", "manner_of_death", "most_on_one_device", "places", "split_cores", "worker_count"]
 
 START = """
 import json, sys
@@ -70,6 +71,12 @@ def worker_count(wanted: int, config: RunConfig, segments: int | None) -> int:
     elif wanted == 0:
         wanted = available_cores() // max(CORES_OF_A_PIPELINE, config.threads)
     return max(1, wanted if segments is None else min(wanted, segments))
+
+
+def most_on_one_device(workers: int, device: str) -> int:
+    """How many of `workers` workers share a GPU, at most; 1 on the CPU, whose workers have groups of cores."""
+    gpus = Counter(place.device for place in places(workers, device) if place.device is not None)
+    return max(gpus.values(), default=1)
 
 
 def _gpus() -> list[str]:

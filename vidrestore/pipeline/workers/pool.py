@@ -18,6 +18,9 @@ class WorkerPool(Protocol):
     def workers_for(self, config: RunConfig) -> int:
         """How many workers restore at once, as things are now, for a job with these settings: they say what a worker needs."""
 
+    def sharing(self, config: RunConfig) -> int:
+        """How many of them, at most, have to share one GPU's memory in a job with these settings."""
+
     def run(
         self,
         spec: JobSpec,
