@@ -348,7 +348,8 @@ def test_a_producer_that_dies_and_one_that_sends_something_else(tmp_path: Path) 
 
 
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:
-    source = gray_ramp(tmp_path, frames=3000)
+    source = gray_ramp(tmp_path, frames=8000)
+    assert source.stat().st_size > 2 * 65536  # more than a pipe holds: the writer is still at it, however late the reader goes
     command = [*CLI, "run", str(source), "-o", "-", "--engine", "identity"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None
