@@ -54,7 +54,7 @@ def test_build_list_clear(folder: Path) -> None:
 
     assert json.loads(run("cache", "list", "--json").stdout) == [{key: value for key, value in plan.items() if key != "reused"}]
     listed = run("cache", "list").stdout
-    assert "SM86,SM89" in listed and f"1 in {folder}" in listed
+    assert "SM86,SM89" in listed and f"1 in {folder}" in listed and "And 1 exported graph, " in listed
 
     told = run("cache", "clear").stdout
     assert told.startswith(f"Removed 1 compiled graph from {folder}: ")

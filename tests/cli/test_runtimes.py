@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,14 @@ LONG = 33
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("clip") / "source.mp4", LONG, sound=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the first job exports the others find."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDRESTORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +87,11 @@ def test_stopped_and_gone_on_with_it_is_the_same_file(tmp_path: Path, clip: Path
 
     with pytest.raises(InterruptedJob), Job(clip, output, settings(), measure=False) as job:
         job.run(stop_soon, stopping=lambda: seen >= 4)
-    with Job(clip, output, settings(), measure=False) as job:
+    exported: list[str] = []
+    telling = Telling(progress=lambda share, doing: exported.append(doing))
+    with Job(clip, output, settings(), measure=False, telling=telling) as job:
         result = job.run()
-    assert 0 < result.resumed_frames < LONG
+    assert 0 < result.resumed_frames < LONG and not exported
     assert digest(output) == digest(restored[0])
 
 
@@ -102,15 +113,17 @@ def test_another_runtime_is_another_job(tmp_path: Path, clip: Path) -> None:
     assert any("runtime" in notice and "compiler" in notice for notice in told), told
 
 
-def test_it_restores_as_torch_does(tmp_path: Path, clip: Path, restored: tuple[Path, dict]) -> None:
-    """Maps steadied in both: a level apart, where torch's networks ran in fp32, too; in bf16 a few on this noise."""
+def test_it_restores_as_torch_does(
+    tmp_path: Path, clip: Path, restored: tuple[Path, dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both in fp32, also where bf16 is torch's own: a level apart; of noise, blending makes it more for a pixel in thousands."""
     output = tmp_path / "torch.mkv"
+    monkeypatch.setattr(runtime_class("torch"), "native_precision", classmethod(lambda cls, device: "fp32"))
     with Job(clip, output, settings(runtime="torch"), measure=False) as job:
+        assert "(torch, cpu, fp32" in job.plan().description
         job.run()
-    pairs = zip(pictures(restored[0]), pictures(output), strict=True)
-    furthest = max(int(np.abs(a.astype(int) - b).max()) for a, b in pairs)
-    native = runtime_class("torch").native_precision("cpu")
-    assert furthest <= (2 if native == "fp32" else 12)
+    apart = np.abs(np.stack(pictures(restored[0])).astype(int) - np.stack(pictures(output)))
+    assert np.mean(apart > 1) < 1e-3 and apart.max() <= 4
     assert not np.array_equal(pictures(restored[0])[3], pictures(clip)[3])
 
 

@@ -14,8 +14,8 @@ from tests.runtimes.tensorrt.small import is_malformed, needs_rtx
 from vidrestore.engine import plans as plans_module
 from vidrestore.engine.card import Card
 from vidrestore.engine.catalog import Catalog
-from vidrestore.engine.graph import Graph
-from vidrestore.engine.plans import MOST, PlanWish, chain_plans
+from vidrestore.engine.graph import Chain, Graph
+from vidrestore.engine.plans import MOST, PlanWish, chain_plans, exported
 from vidrestore.errors import RuntimeUnavailableError, UsageError
 from vidrestore.runtimes.tensorrt.cache import Kept, PlanCache
 from vidrestore.runtimes.tensorrt.product import find_product
@@ -23,6 +23,7 @@ from vidrestore.runtimes.tensorrt.product import find_product
 pytestmark = needs_rtx
 
 CHAIN = ("flare-fast", "day-fast")
+PLAIN = {"channels": 8, "layers": 1, "scale": 2, "fold": 1}
 
 
 def wish(**changes: Any) -> PlanWish:
@@ -79,9 +80,13 @@ def test_it_is_found_again_without_exporting(
         monkeypatch.setitem(sys.modules, module, None)
     found = chain_plans(cards, catalog, wish(), folder, kinds=("whole",), tell=refuse("told"))["whole"]
     assert found.reused and (found.path, found.record) == (kept.path, kept.record)
-    for changes in ({"batch": 2}, {"precision": "fp32"}, {"mixes": True}, {"deep": True}, {"targets": ("SM86",)}):
+    for changes in ({"precision": "fp32"}, {"mixes": True}, {"deep": True}, {"size": (48, 64)}):
         with pytest.raises(AssertionError, match="exported"):
             chain_plans(cards, catalog, wish(**changes), folder, kinds=("whole",))
+    monkeypatch.setattr(plans_module, "build_plan", refuse("compiled"))
+    for same_graph in ({"batch": 2}, {"targets": ("SM86",)}):
+        with pytest.raises(AssertionError, match="compiled"):
+            chain_plans(cards, catalog, wish(**same_graph), folder, kinds=("whole",))
     with pytest.raises(AssertionError, match="exported"):
         chain_plans(cards[::-1], catalog, wish(), folder, kinds=("whole",))
 
@@ -98,6 +103,42 @@ def test_code_that_makes_the_same_graph_needs_no_other_plan(
     assert len(list(folder.folder.glob("*.graph"))) == 2
     monkeypatch.setattr(Graph, "export", refuse("exported"))
     assert chain_plans([card], engines, wish(), folder)["whole"].reused
+
+
+def test_exported_graphs_are_kept(small: tuple[PlanCache, Catalog, Card], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, engines, card = small
+    graph = Chain.load([card], engines).graph("whole")
+    told: list[tuple[float, str]] = []
+    model = exported(graph, [card], "fp32", folder, progress=lambda *step: told.append(step))
+    assert told == [(0.0, "Exporting plain (whole)")]
+    with monkeypatch.context() as patch:
+        patch.setattr(Graph, "export", refuse("exported"))
+        assert exported(graph, [card], "fp32", folder) == model
+        (path,) = folder.graphs()
+        path.write_bytes(model[:-1])
+        with pytest.raises(AssertionError, match="exported"):
+            exported(graph, [card], "fp32", folder)
+    assert exported(graph, [card], "fp32", folder) == model == path.read_bytes()
+
+
+def test_a_network_filled_otherwise_is_another_graph(tmp_path: Path) -> None:
+    """Whatever its card says: one without weights may have made-up ones."""
+    card = make_baseline(tmp_path / "engines", "made-up", "plain", hyperparameters=PLAIN, task="sr", scale=2, tile_halo=16)
+    catalog, folder = Catalog(tmp_path / "engines"), PlanCache(tmp_path / "plans")
+    models = [exported(Chain.load([card], catalog).graph("whole"), [card], "fp32", folder) for _ in range(2)]
+    assert models[0] != models[1] and len(folder.graphs()) == 2
+
+
+def test_where_graphs_cannot_be_kept_they_are_exported_and_that_is_told(
+    small: tuple[PlanCache, Catalog, Card], tmp_path: Path
+) -> None:
+    _, engines, card = small
+    (tmp_path / "file").write_text("")
+    graph, told = Chain.load([card], engines).graph("whole"), list[str]()
+    model = exported(graph, [card], "fp32", PlanCache(tmp_path / "file" / "plans"), told.append)
+    assert model == exported(graph, [card], "fp32", None, told.append) == graph.export()
+    (sentence,) = told
+    assert sentence.startswith("The exported graph is not kept, and is exported again when it is needed. The folder ")
 
 
 def test_sizes_bits_and_strength_are_part_of_it(tmp_path: Path) -> None:

@@ -91,20 +91,25 @@ def list_plans(as_json: bool) -> None:
     if as_json:
         write_json("-", [described(kept) for kept in found])
         return
-    if not found:
-        click.echo(f"There are no compiled engines in {plans.folder}.")
-        return
     from vidrestore.pipeline.plan import size_text
 
-    click.echo(_plans_table(found, "by", [f"{kept.record.key.product} {kept.record.key.version}" for kept in found]))
-    total = sum(kept.record.plan_bytes for kept in found)
-    click.echo(f"{len(found)} in {plans.folder}, {size_text(total)}")
+    if found:
+        click.echo(_plans_table(found, "by", [f"{kept.record.key.product} {kept.record.key.version}" for kept in found]))
+        total = sum(kept.record.plan_bytes for kept in found)
+        click.echo(f"{len(found)} in {plans.folder}, {size_text(total)}")
+    else:
+        click.echo(f"There are no compiled engines in {plans.folder}.")
+    if graphs := plans.graphs():
+        total = sum(path.stat().st_size for path in graphs)
+        click.echo(
+            f"Exported graphs, of which plans for other GPUs and the onnx runtime are made: {len(graphs)}, {size_text(total)}"
+        )
 
 
 @plan_cache.command("clear")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a sentence.")
 def clear_plans(as_json: bool) -> None:
-    """Remove what was compiled. It is compiled again when it is needed; other files in the folder stay."""
+    """Remove what was compiled or exported. It is made again when it is needed; other files in the folder stay."""
     from vidrestore.pipeline.plan import size_text
     from vidrestore.runtimes.tensorrt.cache import PlanCache
 
@@ -133,6 +138,10 @@ def _engine(catalog: Catalog, name: str, tier: str) -> Card:
         return catalog.resolve(name, "best")
     except TierUnavailableError:
         return catalog.resolve(name, "fast")
+
+
+def _graphs(count: int) -> str:
+    return f"{count} exported graph{'' if count == 1 else 's'}"
 
 
 def _plans(count: int) -> str:

@@ -20,8 +20,8 @@ from vidrestore.engine.card import Card, precision_of
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.device_pass import DevicePass
 from vidrestore.engine.graph import Chain, Graph, Kind
-from vidrestore.engine.plans import BATCH, PlanWish, graph_plan, makers, served
-from vidrestore.errors import UsageError
+from vidrestore.engine.plans import BATCH, PlanWish, exported, graph_plan, makers, served
+from vidrestore.errors import StorageError, UsageError
 from vidrestore.models.base import RestorationNetwork
 from vidrestore.models.pixel_maps import MapNetwork, PixelMaps
 from vidrestore.runtimes import runtime_class
@@ -216,9 +216,12 @@ class CompiledPass(DevicePass):
         return self._made[form]
 
     def _exported(self, graph: Graph) -> _Made:
-        if self._telling.progress is not None:
-            self._telling.progress(0.0, f"Exporting {' + '.join(card.id for card in self._cards)} ({graph.kind})")
-        return _Made(graph, graph.export(), None)
+        try:
+            plans = PlanCache()
+        except StorageError:  # no home folder: then every run exports
+            plans = None
+        model = exported(graph, self._cards, self._wanted, plans, self._telling.tell, self._telling.progress)
+        return _Made(graph, model, None)
 
     def _compiled(self, graph: Graph, deep: bool, size: tuple[int, int] | None) -> _Made:
         from vidrestore.runtimes.tensorrt.session import TensorRTRuntime

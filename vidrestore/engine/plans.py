@@ -1,8 +1,8 @@
 """From a chain of engines to its compiled graphs: found in the cache, or exported, compiled and kept there.
 
-A graph takes seconds to write down as ONNX and its bytes are part of a plan's key. So the cache also notes which bytes a chain's
-graph last came to, under all that decides on them: weights, hyperparameters, this package's code and the versions of the packages
-that write graphs. Where these are the same, a plan is found without exporting anything.
+A graph takes seconds to write down as ONNX and its bytes are part of a plan's key. So the cache also keeps what a chain's graph
+last came to, under all that decides on it: weights, hyperparameters, this package's code and the versions of the packages that
+write graphs. Where these are the same, nothing is exported, neither to find a plan nor to make one for another GPU or batch.
 """
 
 from __future__ import annotations
@@ -17,12 +17,25 @@ from pathlib import Path
 from vidrestore.engine.card import Card, precision_of
 from vidrestore.engine.catalog import Catalog
 from vidrestore.engine.graph import Chain, Graph, Kind, Size
-from vidrestore.errors import UsageError
+from vidrestore.errors import StorageError, UsageError
+from vidrestore.models.base import RestorationNetwork
 from vidrestore.runtimes.tensorrt.build import Built, build_plan
 from vidrestore.runtimes.tensorrt.cache import Kept, PlanCache, PlanKey
 from vidrestore.runtimes.tensorrt.product import Product, present_gpu
 
-__all__ = ["BATCH", "LEAST", "MOST", "TYPICAL", "PlanWish", "chain_plans", "graph_plan", "kinds_of", "makers", "served"]
+__all__ = [
+    "BATCH",
+    "LEAST",
+    "MOST",
+    "TYPICAL",
+    "PlanWish",
+    "chain_plans",
+    "exported",
+    "graph_plan",
+    "kinds_of",
+    "makers",
+    "served",
+]
 
 LEAST = (64, 64)
 TYPICAL = (720, 1280)
@@ -163,21 +176,50 @@ def graph_plan(
             gpu=gpu.name if gpu is not None else None,
         )
 
-    request = _request(graph, cards, wish)
-    known = plans.recall(request)
+    known = plans.recall(_request(graph, cards, wish.precision))
     if known is not None and (kept := plans.find(key_of(known))) is not None:
         return kept
-    if progress is not None:
-        progress(0.0, f"Exporting {' + '.join(card.id for card in cards)} ({graph.kind})")
-    model = graph.export()
-    digest = hashlib.sha256(model).hexdigest()
-    if digest != known:
-        plans.remember(request, digest)
+    model = exported(graph, cards, wish.precision, plans, tell, progress)
 
     def compile_plan() -> Built:
         return build_plan(model, ranges, wish.targets, wish.product, progress)
 
-    return plans.get(key_of(digest), compile_plan, tell)
+    return plans.get(key_of(hashlib.sha256(model).hexdigest()), compile_plan, tell)
+
+
+def exported(
+    graph: Graph,
+    cards: Sequence[Card],
+    precision: str,
+    plans: PlanCache | None,
+    tell: Callable[[str], None] = lambda sentence: None,
+    progress: Callable[[float, str], None] | None = None,
+) -> bytes:
+    """A graph of a chain as ONNX: the one that is kept, or exported and kept.
+
+    Args:
+        graph: of a chain of `cards`.
+        cards: the engines, in the order in which they restore.
+        precision: that the chain was loaded with.
+        plans: where graphs are kept; None: nowhere.
+        tell: is told in a sentence why a graph that was exported could not be kept.
+        progress: is told what is being done, if the graph has to be exported.
+
+    Raises:
+        RuntimeUnavailableError: the graph has to be exported, and the extra `onnx` is missing.
+    """
+    request = _request(graph, cards, precision)
+    if plans is not None and (known := plans.recall(request)) and (model := plans.graph(known)) is not None:
+        return model
+    if progress is not None:
+        progress(0.0, f"Exporting {' + '.join(card.id for card in cards)} ({graph.kind})")
+    model = graph.export()
+    if plans is not None:
+        try:
+            plans.remember(request, model)
+        except StorageError as error:
+            tell(f"The exported graph is not kept, and is exported again when it is needed. {error}")
+    return model
 
 
 def _precisions(cards: Sequence[Card], wanted: str) -> str:
@@ -186,18 +228,28 @@ def _precisions(cards: Sequence[Card], wanted: str) -> str:
     return found[0] if len(set(found)) == 1 else ", ".join(found)
 
 
-def _request(graph: Graph, cards: Sequence[Card], wish: PlanWish) -> dict[str, object]:
+def _request(graph: Graph, cards: Sequence[Card], precision: str) -> dict[str, object]:
     """All that decides on the bytes of a graph, in what JSON knows."""
+    chain = graph.chain
     return {
-        "engines": [[card.architecture, card.hyperparameters, card.sha256] for card in cards],
-        "precisions": [precision_of(card, wish.precision, "fp16") for card in cards],
+        "engines": [[card.architecture, card.hyperparameters] for card in cards],
+        "weights": [_weights_digest(network) for network in chain.networks],
+        "precisions": [precision_of(card, precision, "fp16") for card in cards],
         "kind": graph.kind,
-        "deep": wish.deep,
-        "mixes": wish.mixes,
-        "size": wish.size,
+        "deep": chain.deep,
+        "mixes": chain.mixes,
+        "size": chain.size,
         "code": _code_digest(),
         "versions": [_version_of(name) for name in _MAKERS],
     }
+
+
+def _weights_digest(network: RestorationNetwork) -> str:
+    """sha256 over what the network is filled with, which a card without weights does not tell."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -253,7 +254,7 @@ def test_who_waits_for_a_process_that_is_killed_compiles_itself(plans: PlanCache
 def test_clear_says_what_it_freed_and_removes_only_its_own(plans: PlanCache) -> None:
     plans.get(KEY, Compiler())
     plans.get(other(kind="look"), Compiler())
-    plans.remember({"any": 1}, "d" * 64)
+    plans.remember({"any": 1}, b"a graph")
     left_by_a_killed_process = plans.folder / f".{KEY.digest}.123.part"
     left_by_a_killed_process.write_bytes(b"half")
     strangers = [plans.folder / name for name in ("notes.txt", f"{KEY.digest}.txt", "x.plan", f"{KEY.digest[:-1]}.json")]
@@ -281,10 +282,15 @@ def test_entries_come_in_order(plans: PlanCache) -> None:
     assert all(isinstance(kept, Kept) and kept.read() == PLAN for kept in found)
 
 
-def test_requests_are_remembered(plans: PlanCache) -> None:
-    plans.remember({"weights": ["a"], "size": None}, "d" * 64)
-    assert plans.recall({"size": None, "weights": ["a"]}) == "d" * 64
+def test_requests_and_their_graphs_are_remembered(plans: PlanCache) -> None:
+    digest = plans.remember({"weights": ["a"], "size": None}, b"a graph")
+    assert digest == hashlib.sha256(b"a graph").hexdigest() == plans.remember({"weights": ["c"]}, b"a graph")
+    assert plans.recall({"size": None, "weights": ["a"]}) == plans.recall({"weights": ["c"]}) == digest
     assert plans.recall({"size": None, "weights": ["b"]}) is None
+    assert plans.graph(digest) == b"a graph" and plans.graph("d" * 64) is None
+    (path,) = plans.graphs()
+    path.write_bytes(b"half a")
+    assert plans.graph(digest) is None
     for path in plans.folder.glob("*.graph"):
         path.write_text("nonsense")
     assert plans.recall({"size": None, "weights": ["a"]}) is None

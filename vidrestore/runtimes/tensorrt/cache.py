@@ -1,7 +1,8 @@
-"""Plans that were compiled, kept in a folder of the user's: the same graph is compiled once.
+"""Plans that were compiled and graphs that were exported, kept in a folder of the user's: the same is made once.
 
 A plan lies beside a JSON file that says in words what it was made of; both are named by the sha256 of exactly that. A plan is
-used only if its own sha256 is the one that was written down. The JSON comes last, so that a plan with one is whole.
+used only if its own sha256 is the one that was written down. The JSON comes last, so that a plan with one is whole. A graph is
+named by its own sha256, and a note says which one a request came to.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from vidrestore.runtimes.tensorrt.build import Built, Range
 __all__ = ["VARIABLE", "Cleared", "Kept", "PlanCache", "PlanKey", "PlanRecord", "default_folder"]
 
 VARIABLE = "VIDRESTORE_CACHE"
-_OURS = re.compile(r"\.?(?P<digest>[0-9a-f]{64})\.(?:plan|json|lock|graph|[0-9]+\.part|[0-9a-f]{8}\.kernels(?:\.[0-9]+\.part)?)")
+_OURS = re.compile(
+    r"\.?(?P<digest>[0-9a-f]{64})\.(?:plan|json|lock|graph|onnx|[0-9]+\.part|[0-9a-f]{8}\.kernels(?:\.[0-9]+\.part)?)"
+)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 SHA256 = r"^[0-9a-f]{64}$"
@@ -192,7 +195,7 @@ class PlanCache:
         return sorted(found, key=lambda kept: (kept.record.key.title, kept.record.key.targets, kept.path.name))
 
     def clear(self) -> Cleared:
-        """Remove every plan, but for those that other processes are building; other files stay.
+        """Remove every plan and graph, but for those that other processes are building; other files stay.
 
         Raises:
             NotWritableError, StorageError: a file cannot be removed.
@@ -225,13 +228,32 @@ class PlanCache:
             return None
         return text if re.fullmatch(SHA256, text) else None
 
-    def remember(self, request: dict[str, object], onnx_sha256: str) -> None:
-        """For `recall`. `request` names all that decides on a graph's bytes, in what JSON knows.
+    def graph(self, onnx_sha256: str) -> bytes | None:
+        """The graph with that sha256 (ONNX); None: it is not there, or not as it was written."""
+        try:
+            model = (self.folder / f"{onnx_sha256}.onnx").read_bytes()
+        except OSError:
+            return None
+        return model if hashlib.sha256(model).hexdigest() == onnx_sha256 else None
+
+    def remember(self, request: dict[str, object], model: bytes) -> str:
+        """Keep a graph, for `recall` and `graph`. Returns its sha256.
+
+        Args:
+            request: names all that decides on the graph's bytes, in what JSON knows.
+            model: ONNX.
 
         Raises:
             StorageError: the folder cannot be written.
         """
-        self._write(_digest_of(request), "graph", onnx_sha256.encode())
+        digest = hashlib.sha256(model).hexdigest()
+        self._write(digest, "onnx", model)
+        self._write(_digest_of(request), "graph", digest.encode())
+        return digest
+
+    def graphs(self) -> list[Path]:
+        """The files of all graphs. Their bytes are not looked at."""
+        return [path for path in self._files("*.onnx") if _OURS.fullmatch(path.name)]
 
     def _files(self, pattern: str) -> list[Path]:
         try:
