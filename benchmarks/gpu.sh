@@ -12,6 +12,7 @@
 #   SECONDS_IN_ALL   when to begin no further step                                                    [530]
 #   STEPS    which, in order                            [correctness tests speed copies compiled]
 #   TESTS, CONTRACTS   where to look for tests that need a GPU, and which tests to run whatever they need
+#   VIDRESTORE_CACHE   where compiled engines are looked for and kept                   [a folder that is removed at the end]
 #   TRIAL    1: on frames as small as they may be, to try this script                                 [0]
 set -uo pipefail
 
@@ -30,7 +31,7 @@ cd "$root" || exit 1
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 export PYTHONPATH="$root:$scratch/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-export TRITON_CACHE_DIR="$scratch/triton" VIDRESTORE_CACHE="$scratch/cache"
+export TRITON_CACHE_DIR="$scratch/triton" VIDRESTORE_CACHE="${VIDRESTORE_CACHE:-$scratch/cache}"
 
 failed=0
 step() { # NAME SECONDS COMMAND...: within its own limit and what is left of the whole

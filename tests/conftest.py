@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+# As the command line has it: OpenMP's threads sleep while they wait. Where they spin, tests that run side by side, and programs
+# that tests start, take up to five times as long. Read when torch is loaded, which is after this.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # A shell starts what it puts in the background with SIGINT ignored, and children inherit that: tests that send Ctrl-C to a
 # program of their own would wait in vain.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -26,8 +30,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 @pytest.fixture(scope="session", autouse=True)
 def plan_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The tests' own folder of plans and exported graphs, where $VIDRESTORE_CACHE says, for programs they start, too."""
-    folder = tmp_path_factory.mktemp("cache")
+    """The tests' own folder of plans and exported graphs, for the programs they start, too; one for all that run at once."""
+    parallel = "PYTEST_XDIST_WORKER" in os.environ
+    folder = (tmp_path_factory.getbasetemp().parent if parallel else tmp_path_factory.getbasetemp()) / "plan-cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIDRESTORE_CACHE", str(folder))
         yield folder

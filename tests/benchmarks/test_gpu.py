@@ -225,7 +225,8 @@ def test_the_script_runs_dry(tmp_path: Path) -> None:
     for part in ("correctness", "correctness_onnx"):
         rows = results[part]["rows"]
         assert set(rows) == {"flare-fast + day-fast", "flare-fast + day-fast, steadied"}
-        assert all(row["psnr_db"] > 40 for row in rows.values())
+        exact = [row["largest_difference"] == 0 for row in rows.values()]  # where torch's own precision is fp32, too
+        assert all(same or row["psnr_db"] > 40 for same, row in zip(exact, rows.values(), strict=True))
     for part, chains in (("speed", 1), ("speed_onnx", 0)):
         told = results[part][FLARE]
         assert [figures["batch_size"] for figures in told["devices"]] == [1, 2] and len(told["chains"]) == chains

@@ -180,13 +180,17 @@ def test_what_a_pass_does_not_do_is_refused(catalog: Catalog) -> None:
 
 
 @needs_onnx
-def test_who_waits_is_told(catalog: Catalog) -> None:
+def test_who_waits_is_told(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
     told: list[tuple[float, str]] = []
     (step,) = passes(catalog, "plain", telling=Telling(progress=lambda share, doing: told.append((share, doing))))
     assert not told, "nothing is exported before it is needed"
     step.apply(frames_of(1))
     step.apply(frames_of(1))
     assert told == [(0.0, "Exporting plain (whole)")]
+    del told[:]
+    (again,) = passes(catalog, "plain", telling=Telling(progress=lambda share, doing: told.append((share, doing))))
+    assert torch.equal(again.apply(frames_of(1)), step.apply(frames_of(1))) and not told, "what was exported is kept"
 
 
 # -- plans ----------------------------------------------------------------------------------------------------------

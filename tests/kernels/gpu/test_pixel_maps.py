@@ -125,13 +125,16 @@ def test_interpreted_memory_of_any_order_is_read(interpreted: Any) -> None:
 @pytest.mark.parametrize(
     ("capability", "bits", "flare", "channels", "noise"),
     [
-        *((capability, 8, True, 0, False) for capability in CAPABILITIES),
-        *((capability, 16, False, 12, True) for capability in CAPABILITIES),
+        (86, 8, True, 0, False),
+        (89, 16, False, 12, True),
         (90, 8, True, 25, True),  # the largest
+        (120, 8, True, 0, False),
+        (120, 16, False, 12, True),
     ],
 )
 def test_it_compiles(capability: int, bits: int, flare: bool, channels: int, noise: bool, compiled: Any) -> None:
-    """Nothing is spilled to memory: the registers suffice for what goes down with a strip."""
+    """Nothing is spilled to memory: the registers suffice for what goes down with a strip. Compiling takes seconds."""
+    assert capability in CAPABILITIES
     types = {"source": f"*u{bits}", "target": f"*u{bits}", "strength": "fp32"}
     types |= dict.fromkeys(("flare", "affine", "noise"), "*fp32")
     peak = float(2**bits - 1)

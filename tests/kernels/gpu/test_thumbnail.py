@@ -67,9 +67,10 @@ def test_interpreted_memory_of_any_order_is_read(interpreted: Any) -> None:
     assert torch.equal(interpreted(gpu.make_thumbnails_of, planar, 16), interpreted(gpu.make_thumbnails_of, frames, 16))
 
 
-@pytest.mark.parametrize("capability", CAPABILITIES)
-@pytest.mark.parametrize(("bits", "grain"), [(8, False), (16, True)])
-def test_it_compiles(bits: int, grain: bool, capability: int, compiled: Any) -> None:
+@pytest.mark.parametrize(
+    ("capability", "bits", "grain"), list(zip(CAPABILITIES, (8, 16, 16, 8), (False, True, True, False), strict=True))
+)
+def test_it_compiles(capability: int, bits: int, grain: bool, compiled: Any) -> None:
     """Nothing is spilled to memory."""
     types = {"source": f"*u{bits}", "target": "*fp32"}
     constants = {"PEAK": float(2**bits - 1), "GRAIN": grain, "CELLS": gpu.TILE // 16, "WIDE": 16}

@@ -203,9 +203,9 @@ def _surface_of(frames: torch.Tensor, matrix: NDArray, taps: list[NDArray]) -> t
     return surface
 
 
-@pytest.mark.parametrize(("bits", "capability"), list(zip((8, 10, 10, 8), CAPABILITIES, strict=True)))
+@pytest.mark.parametrize(("bits", "capability"), [(8, CAPABILITIES[0]), (10, CAPABILITIES[-1])])
 def test_they_compile(bits: int, capability: int, compiled: Any) -> None:
-    """For each GPU, and each depth for an old one and a new one: compiling takes seconds."""
+    """For the oldest and the newest GPU: compiling takes seconds."""
     word = "*i16" if bits == 8 else "*i32"
     sizes = {"BLOCK": gpu.BLOCK, "ROWS": gpu.ROWS}
     types: dict[str, Any] = {"luma": word, "chroma": word, "out": word, "frames": word, "matrix": ("fp32",) * 12}

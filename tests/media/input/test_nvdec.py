@@ -187,20 +187,27 @@ def rgb_by_device(media: MediaInfo, options: DecodeOptions) -> list[tuple[int, i
             return [(f.index, f.pts, f.data.stride(), f.data.numpy()) for f in decoder if isinstance(f.data, torch.Tensor)]
 
 
-@pytest.mark.parametrize(("codec", "pixel_format"), [("libx264", "yuv420p"), ("libx264", "yuvj420p"), ("libx265", "yuv420p10le")])
-@pytest.mark.parametrize("cropped", [False, True])
+@pytest.mark.parametrize(
+    ("codec", "pixel_format", "cropped"),
+    [
+        ("libx264", "yuv420p", False),
+        ("libx264", "yuv420p", True),
+        ("libx264", "yuvj420p", False),
+        ("libx265", "yuv420p10le", True),
+    ],
+)
 def test_frames_are_tensors_in_the_cpus_colours(
     make_clip: Make, codec: str, pixel_format: str, cropped: bool, interpreted: Any
 ) -> None:
     """From packets to frames, entered in the middle, cropped as the container says."""
-    media = media_of(make_clip, frames=12, codec=codec, pixel_format=pixel_format, options={"g": "5"}, name="clip.mkv")
+    media = media_of(make_clip, frames=9, codec=codec, pixel_format=pixel_format, options={"g": "5"}, name="clip.mkv")
     if cropped:
         video = replace(media.video, width=media.video.width - 6, height=media.video.height - 3)
         media = replace(media, crop=Crop(left=4, right=2, top=1, bottom=2), video=video)
     found = interpreted(rgb_by_device, media, DecodeOptions(0.2, device="cuda"))
     with VideoDecoder(media, DecodeOptions(0.2)) as decoder:
         expected = list(decoder)
-    assert len(found) == len(expected) == 7
+    assert len(found) == len(expected) == 4
     for (index, pts, strides, data), frame in zip(found, expected, strict=True):
         assert (index, pts, data.shape, data.dtype) == (frame.index, frame.pts, frame.data.shape, frame.data.dtype)
         assert strides == (1, 3 * media.coded_size[0], 3), "channels last in memory"
