@@ -56,6 +56,14 @@ def test_version(desk: Desk) -> None:
     assert result.exit_code == 0 and result.stdout == f"vidrestore {vidrestore.__version__}\n"
 
 
+def test_as_a_module() -> None:
+    command = [sys.executable, "-m", "vidrestore"]
+    told = subprocess.run([*command, "--version"], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert told.returncode == 0 and told.stdout == f"vidrestore {vidrestore.__version__}\n"
+    refused = subprocess.run([*command, "runn"], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert refused.returncode == 2 and refused.stderr.startswith("vidrestore: ")
+
+
 def test_probe(desk: Desk) -> None:
     told = desk.run("probe", desk.source).stdout
     assert "96x64" in told and "h264" in told and "aac" in told
