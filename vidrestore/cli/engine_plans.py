@@ -101,9 +101,7 @@ def list_plans(as_json: bool) -> None:
         click.echo(f"There are no compiled engines in {plans.folder}.")
     if graphs := plans.graphs():
         total = sum(path.stat().st_size for path in graphs)
-        click.echo(
-            f"Exported graphs, of which plans for other GPUs and the onnx runtime are made: {len(graphs)}, {size_text(total)}"
-        )
+        click.echo(f"And {_graphs(len(graphs))}, {size_text(total)}: for the onnx runtime, and for plans for other GPUs.")
 
 
 @plan_cache.command("clear")
