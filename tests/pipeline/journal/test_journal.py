@@ -81,23 +81,41 @@ def test_killed_at_every_point(point: str, tmp_path: Path) -> None:
 def test_killed_at_random_moments(quick_disk: Path) -> None:
     """Also between SQLite's own steps, which have no name here."""
     output, segments, chance, kills = quick_disk / "out.mp4", 100, random.Random(4), 0
+    pid, began = run_apart(output, segments), time.perf_counter()
+    assert os.waitpid(pid, 0)[1] == 0
+    seconds = time.perf_counter() - began
+    output.unlink()
     while kills < 50:
-        kills += killed_until_done(output, segments, chance)
+        kills += killed_until_done(output, segments, chance, seconds)
         assert output.read_bytes() == whole(segments) and names(quick_disk) == ["out.mp4"]
         output.unlink()
 
 
-def killed_until_done(output: Path, segments: int, chance: random.Random) -> int:
-    """One job, run and killed and run again; returns how often it was killed."""
+def run_apart(output: Path, segments: int) -> int:
+    """The number of a process that has begun with the job."""
+    listening, telling = os.pipe()
+    if (pid := os.fork()) == 0:
+        try:
+            os.write(telling, b".")
+            run(output, segments)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.read(listening, 1) == b"."
+    os.close(listening)
+    os.close(telling)
+    return pid
+
+
+def killed_until_done(output: Path, segments: int, chance: random.Random, seconds: float) -> int:
+    """One job, run and killed and run again; returns how often it was killed.
+
+    Left alone it takes so many seconds, and may take them each time: on a slow machine, too, it comes to its end.
+    """
     kills = kept = 0
     while True:
-        if (pid := os.fork()) == 0:
-            try:
-                run(output, segments)
-                os._exit(0)
-            finally:
-                os._exit(1)
-        time.sleep(chance.uniform(0.0, 0.03))
+        pid = run_apart(output, segments)
+        time.sleep(chance.uniform(0.0, seconds))
         os.kill(pid, signal.SIGKILL)
         status = os.waitpid(pid, 0)[1]
         if os.WIFEXITED(status):
