@@ -32,6 +32,7 @@ CHAINS = (
     ("flare-fast", "night-fast"),
     ("flare-fast", "day-fast", "sr-x2-fast"),
     ("flare-unetpp", "day-cyclegan"),
+    ("flare-unetpp", "day-cyclegan", "rdtn-x2"),
 )
 
 
