@@ -200,7 +200,7 @@ def test_it_is_read_out_well(browser: Any, address: str, proof: Proof) -> None:
         nodes = tools.send("Accessibility.getFullAXTree")["nodes"]
         sliders = [entry for entry in nodes if entry.get("role", {}).get("value") == "slider" and not entry.get("ignored")]
         assert len([entry for entry in sliders if "Line between" in entry["name"]["value"]]) == 3
-        # What is read out in the place of the number. The tree's own `valuetext` is the number in Chromium 156.0.8078.79, whatever
+        # Read out in the place of the number. The tree's own `valuetext` is the number in Chromium 156.0.8078.79, whatever
         # aria-valuetext says; so the element that the tree names is asked.
         words = tools.send("DOM.describeNode", {"backendNodeId": sliders[0]["backendDOMNodeId"]})["node"]["attributes"]
         assert dict(zip(words[::2], words[1::2], strict=True))["aria-valuetext"] == "50 % before, 50 % after"
