@@ -78,15 +78,16 @@ def segments(desk: Desk) -> Path:
     return file
 
 
-def test_stopped_and_gone_on_with_it_is_the_same_file(tmp_path: Path, clip: Path, restored: tuple[Path, dict]) -> None:
-    output, seen = tmp_path / "again.mkv", 0
-
-    def stop_soon(progress: object) -> None:
-        nonlocal seen
-        seen += 1
-
+def stopped(clip: Path, output: Path) -> Path:
+    """A job with ONNX Runtime that was stopped after a few frames; gives back `output`."""
+    told: list[object] = []
     with pytest.raises(InterruptedJob), Job(clip, output, settings(), measure=False) as job:
-        job.run(stop_soon, stopping=lambda: seen >= 4)
+        job.run(told.append, stopping=lambda: len(told) >= 4)
+    return output
+
+
+def test_stopped_and_gone_on_with_it_is_the_same_file(tmp_path: Path, clip: Path, restored: tuple[Path, dict]) -> None:
+    output = stopped(clip, tmp_path / "again.mkv")
     exported: list[str] = []
     telling = Telling(progress=lambda share, doing: exported.append(doing))
     with Job(clip, output, settings(), measure=False, telling=telling) as job:
@@ -97,14 +98,7 @@ def test_stopped_and_gone_on_with_it_is_the_same_file(tmp_path: Path, clip: Path
 
 def test_another_runtime_is_another_job(tmp_path: Path, clip: Path) -> None:
     """What one has begun the other does not go on with: they differ in bits."""
-    output, seen = tmp_path / "out.mkv", 0
-
-    def stop_soon(progress: object) -> None:
-        nonlocal seen
-        seen += 1
-
-    with pytest.raises(InterruptedJob), Job(clip, output, settings(), measure=False) as job:
-        job.run(stop_soon, stopping=lambda: seen >= 4)
+    output = stopped(clip, tmp_path / "out.mkv")
     told: list[str] = []
     with Job(clip, output, settings(runtime="torch"), measure=False) as job:
         assert "(torch, cpu, " in job.plan().description

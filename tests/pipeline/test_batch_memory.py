@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.cli.desk import digest, tiny_engine, write_clip
+from tests.cli.desk import digest, write_clip
 from tests.pipeline.small_seat import GIB, OTHERS, SmallSeat, SmallShelf
 from vidrestore.config import RunConfig
 from vidrestore.errors import InterruptedJob, OutOfMemoryError
@@ -34,11 +34,6 @@ LENGTH = 6
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("clip") / "in.mp4", FRAMES)
-
-
-@pytest.fixture(scope="module")
-def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_engine(tmp_path_factory.mktemp("engines"), "")
 
 
 @pytest.fixture(autouse=True)

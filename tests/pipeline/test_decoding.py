@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.cli.desk import digest, tiny_engine, write_clip
+from tests.cli.desk import digest, write_clip
 from vidrestore.config import RunConfig
 from vidrestore.device import HostSeat
 from vidrestore.errors import RuntimeUnavailableError, UsageError
@@ -37,11 +37,6 @@ without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="is about mac
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("clip") / "in.mp4", FRAMES)
-
-
-@pytest.fixture(scope="module")
-def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_engine(tmp_path_factory.mktemp("engines"), "")
 
 
 def settings(**more: Any) -> RunConfig:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.cli.desk import digest, tiny_engine, write_clip
+from tests.cli.desk import digest, write_clip
 from vidrestore.config import RunConfig
 from vidrestore.engine.fused import FusedEngine
 from vidrestore.errors import (
@@ -47,11 +47,6 @@ LENGTH = 6
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("clip") / "in.mp4", FRAMES)
-
-
-@pytest.fixture(scope="module")
-def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_engine(tmp_path_factory.mktemp("engines"), "")
 
 
 def settings(**more: object) -> RunConfig:

@@ -220,7 +220,7 @@ class SegmentRunner:
         errands = Errands(next_segment, report)
         while True:
             try:
-                return self._run_once(errands.next_segment, part_path, errands.report, progress, stopping, interrupts)
+                return self._run_once(errands, part_path, progress, stopping, interrupts)
             except OutOfMemoryError as error:
                 errands.notices.append(self._batches.go_smaller(error))
             errands.begin_again()
@@ -229,9 +229,8 @@ class SegmentRunner:
 
     def _run_once(
         self,
-        next_segment: Callable[[], Segment | None],
+        errands: Errands,
         part_path: Callable[[int], Path],
-        report: Callable[[SegmentDone], None],
         progress: Callable[[int, int], None],
         stopping: Callable[[], bool],
         interrupts: Interrupts | None,
@@ -239,7 +238,7 @@ class SegmentRunner:
         """See `run`: one pipeline, with one size of batches."""
         config, media = self.spec.config, self._source.media
         options = decode_options(config, self._engine.device)
-        feed = SegmentFeed(self._source, options, self._batches.size, next_segment, stopping)
+        feed = SegmentFeed(self._source, options, self._batches.size, errands.next_segment, stopping)
         told: deque[tuple[int, int]] = deque()
         stage = SegmentStage(self._after, lambda number, frames: told.append((number, frames)))
 
@@ -248,7 +247,7 @@ class SegmentRunner:
             while told:
                 progress(*told.popleft())
 
-        sink = _SegmentSink(self, part_path, report)
+        sink = _SegmentSink(self, part_path, errands.report)
         self._engine_stage.seconds = 0.0
         try:
             with ring_of(config, media, self._engine.seat, self._batches.size, config.buffer_batches) as buffer:
